@@ -1,0 +1,3 @@
+module sluice.dev/sluice/hack/testbed
+
+go 1.26.0

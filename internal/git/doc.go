@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package git reads Git repositories over http, https and ssh, as far as a source needs: it resolves a reference without
+// cloning ([Remote.Resolve]), and writes the files of one commit into a directory ([Remote.Fetch]), together with what a
+// signature check needs to know about the commit and its tag ([Commit], [Tag]).
+//
+// Everything a server sends is bounded ([Limits]): the reference advertisement, the pack on its way to a temporary file,
+// each object's size before it is inflated, the sum of all, and the number, size and depth of the files. Every object used
+// is hashed again, with SHA-1 collision detection, against the name under which it was asked for. Object ids are
+// identifiers, not a security function (docs/fips.md): integrity rests on TLS or SSH, and on the artifact's digest.
+//
+// It refuses URLs with a password, ssh without known_hosts, hashed known_hosts, SSH algorithms off the list of
+// internal/fips, credentials over plain http unless allowed, trees with unsafe names, and SHA-256 repositories (by name:
+// go-git cannot read them). It skips symbolic links, submodules and Git's own dot files.
+//
+// It checks no signature (internal/verify/gitsig does), makes no archive (controllers/internal/artifact does), writes to
+// no remote, and keeps nothing between two calls. go-git is used for its pack file parser alone: its transports keep a
+// process-wide registry, read error bodies without bound and cannot be given FIPS algorithm lists per call.
+package git

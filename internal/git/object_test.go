@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package git
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const (
+	treeID  = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+	someone = "A U Thor <a@example.com> 1700000000 +0100\n"
+)
+
+func TestParseCommit(t *testing.T) {
+	head := "tree " + treeID + "\nauthor " + someone + "committer " + someone
+	const armor = "gpgsig -----BEGIN SSH SIGNATURE-----\n AAAA\n \n -----END SSH SIGNATURE-----\n"
+	tests := map[string]struct {
+		in            string
+		wantSignature string
+		wantPayload   string
+		wantSubject   string
+		fails         bool
+	}{
+		"unsigned": {in: head + "\nsubject\n\nbody\n", wantPayload: head + "\nsubject\n\nbody\n", wantSubject: "subject"},
+		"signed": {
+			in: head + armor + "\nsubject\n", wantSubject: "subject", wantPayload: head + "\nsubject\n",
+			wantSignature: "-----BEGIN SSH SIGNATURE-----\nAAAA\n\n-----END SSH SIGNATURE-----\n",
+		},
+		"other headers stay in the payload": {
+			in:          head + "encoding latin1\nmergetag object x\n type commit\n" + armor + "x y\n\nm",
+			wantPayload: head + "encoding latin1\nmergetag object x\n type commit\nx y\n\nm", wantSubject: "m",
+			wantSignature: "-----BEGIN SSH SIGNATURE-----\nAAAA\n\n-----END SSH SIGNATURE-----\n",
+		},
+		"a signature for SHA-256 leaves the payload too": {
+			in: head + "gpgsig-sha256 x\n y\n\nm", wantPayload: head + "\nm", wantSubject: "m",
+		},
+		"a signature in the message is text": {in: head + "\n" + armor, wantPayload: head + "\n" + armor, wantSubject: "gpgsig -----BEGIN SSH SIGNATURE-----"},
+		"no message":                         {in: head, wantPayload: head},
+		"two signatures":                     {in: head + armor + armor + "\nm", fails: true},
+		"two trees":                          {in: "tree " + treeID + "\n" + head + "\nm", fails: true},
+		"no tree":                            {in: strings.TrimPrefix(head, "tree "+treeID+"\n") + "\nm", fails: true},
+		"a tree that is not first":           {in: "author " + someone + "tree " + treeID + "\ncommitter " + someone + "\nm", fails: true},
+		"a tree that is no id":               {in: strings.Replace(head, treeID, "../../etc", 1) + "\nm", fails: true},
+		"a continuation of nothing":          {in: " x\n" + head + "\nm", fails: true},
+		"nothing":                            {fails: true},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			got, err := parseCommit("id", []byte(tc.in))
+			if tc.fails {
+				if err == nil {
+					t.Fatalf("accepted as %+v", got)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := []string{tc.wantSignature, tc.wantPayload, tc.wantSubject}
+			if diff := cmp.Diff(want, []string{string(got.Signature), string(got.Payload), got.Subject()}); diff != "" {
+				t.Errorf("signature, payload, subject (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestParseTag(t *testing.T) {
+	head := "object " + treeID + "\ntype commit\ntag v1\ntagger " + someone
+	const armor = "-----BEGIN PGP SIGNATURE-----\n\nAAAA\n-----END PGP SIGNATURE-----\n"
+	tests := map[string]struct {
+		in            string
+		wantSignature string
+		wantMessage   string
+		fails         bool
+	}{
+		"unsigned":          {in: head + "\nrelease\n", wantMessage: "release\n"},
+		"signed":            {in: head + "\nrelease\n" + armor, wantMessage: "release\n", wantSignature: armor},
+		"the last one wins": {in: head + "\n" + armor + "more\n" + armor, wantMessage: armor + "more\n", wantSignature: armor},
+		"not at the start of a line": {
+			in: head + "\nsee " + armor, wantMessage: "see " + armor,
+		},
+		"no tagger":       {in: strings.Replace(head, "tagger "+someone, "", 1) + "\nm", wantMessage: "m"},
+		"two objects":     {in: "object " + treeID + "\n" + head + "\nm", fails: true},
+		"no object":       {in: "type commit\ntag v1\n\nm", fails: true},
+		"a bad object id": {in: strings.Replace(head, treeID, "x", 1) + "\nm", fails: true},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			got, kind, err := parseTag("id", []byte(tc.in))
+			if tc.fails {
+				if err == nil {
+					t.Fatalf("accepted as %+v", got)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff([]string{"commit", "v1", tc.wantSignature, tc.wantMessage}, []string{kind, got.Name, string(got.Signature), got.Message}); diff != "" {
+				t.Errorf("kind, name, signature, message (-want +got):\n%s", diff)
+			}
+			if string(got.Payload)+string(got.Signature) != tc.in {
+				t.Error("payload and signature are not the whole object")
+			}
+		})
+	}
+}
+
+func FuzzObjects(f *testing.F) {
+	f.Add([]byte("tree " + treeID + "\nauthor " + someone + "committer " + someone + "gpgsig a\n b\n\nm"))
+	f.Add([]byte("object " + treeID + "\ntype commit\ntag v1\n\nm\n-----BEGIN PGP SIGNATURE-----\n"))
+	f.Add([]byte("100644 name\x00aaaaaaaaaaaaaaaaaaaa"))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		if c, err := parseCommit("id", in); err == nil && !isHash(c.Tree) {
+			t.Errorf("tree %q", c.Tree)
+		}
+		if tag, _, err := parseTag("id", in); err == nil && string(tag.Payload)+string(tag.Signature) != string(in) {
+			t.Error("payload and signature are not the whole tag")
+		}
+		for rest := in; len(rest) > 0; {
+			e, after, err := nextEntry(rest)
+			if err != nil {
+				break
+			}
+			if !isHash(e.hash) || len(after) >= len(rest) {
+				t.Fatalf("entry %+v leaves %d of %d bytes", e, len(after), len(rest))
+			}
+			rest = after
+		}
+	})
+}
+
+func FuzzAdvertisement(f *testing.F) {
+	f.Add([]byte("001e# service=git-upload-pack\n0000"), true)
+	f.Add([]byte("003d"+treeID+" refs/heads/main\x00cap\n0000"), false)
+	f.Fuzz(func(t *testing.T, in []byte, smart bool) {
+		a, err := readAdvert(newPackets(strings.NewReader(string(in)), nil), smart)
+		if err == nil && len(a.refs.hashes) == 0 {
+			t.Error("an empty list without an error")
+		}
+		for name, hash := range a.refs.hashes {
+			if !isHash(hash) {
+				t.Errorf("%q is at %q", name, hash)
+			}
+		}
+	})
+}

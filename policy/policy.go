@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package policy
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+// Stage is when a decision is asked for.
+type Stage string
+
+const (
+	// Spec is asked before anything is fetched, over the Flux object alone.
+	Spec Stage = "spec"
+	// Render is asked over the whole rendered set, before the first write.
+	Render Stage = "render"
+)
+
+// Ref names one object in messages and decisions.
+type Ref struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Namespace  string `json:"namespace,omitempty"`
+	Name       string `json:"name"`
+}
+
+// String returns "Kind/namespace/name", or "Kind/name" for cluster-scoped objects.
+func (r Ref) String() string {
+	if r.Namespace == "" {
+		return r.Kind + "/" + r.Name
+	}
+	return r.Kind + "/" + r.Namespace + "/" + r.Name
+}
+
+// Source is what is known about the bytes a set was rendered from.
+type Source struct {
+	Kind      string `json:"kind,omitempty"`
+	Namespace string `json:"namespace,omitempty"`
+	Name      string `json:"name,omitempty"`
+	URL       string `json:"url,omitempty"`
+	Revision  string `json:"revision,omitempty"`
+	Digest    string `json:"digest,omitempty"`
+	// Verification is the method of verify.Statement: "none" when nothing was verified.
+	Verification string `json:"verification,omitempty"`
+	Signer       string `json:"signer,omitempty"`
+}
+
+// Member is one object of a rendered set with what only the cluster's API knows about its kind.
+type Member struct {
+	Object *unstructured.Unstructured
+	// Namespaced is false for kinds of cluster scope. An unknown kind counts as cluster-scoped: the stricter reading.
+	Namespaced bool
+}
+
+// Query is one question. The zero Query is denied.
+type Query struct {
+	// Stage says which rules apply.
+	Stage Stage
+	// Platform is true for objects in a platform namespace, which the tenant rules do not bind.
+	Platform bool
+	// Identity is the subject all writes would be made as, "system:serviceaccount:<ns>:<name>". Empty where the kind
+	// acts as nobody (a source).
+	Identity string
+	// Object is the Flux object, with its spec as the API server has it.
+	Object *unstructured.Unstructured
+	// Set is the rendered set, at stage Render.
+	Set []Member
+	// Source is the provenance of the set, at stage Render.
+	Source Source
+	// OwnNamespaces are the platform's namespaces, which no tenant may write to.
+	OwnNamespaces []string
+}
+
+// Violation is one broken rule.
+type Violation struct {
+	// Rule is the id of the rule, for example "sluice-18".
+	Rule string `json:"rule"`
+	// Title is the rule's title.
+	Title string `json:"title"`
+	// Object is what breaks it.
+	Object Ref `json:"object"`
+	// Message says what is wrong, with values, never with secrets.
+	Message string `json:"message"`
+	// Remedy says what to change.
+	Remedy string `json:"remedy"`
+}
+
+// Decision is the answer. The zero Decision denies.
+type Decision struct {
+	// Allowed is true only when every rule of the stage was evaluated and none was broken.
+	Allowed bool `json:"allowed"`
+	// Violations are sorted by rule, object and message.
+	Violations []Violation `json:"violations,omitempty"`
+	// Bundle and Parameters are "sha256:<hex>" of the rules and of the tenant parameters that decided.
+	Bundle     string `json:"bundle"`
+	Parameters string `json:"parameters"`
+	// Input is "sha256:<hex>" of what was decided on.
+	Input string `json:"input"`
+}
+
+// Message returns the denial for the object's owner: each violation with rule id, object, what is wrong and the
+// remedy. It is stable for the same decision and at most limit violations long, the rest is counted.
+func (d Decision) Message() string {
+	const limit = 10
+	var b strings.Builder
+	for i, v := range d.Violations {
+		if i == limit {
+			fmt.Fprintf(&b, "; and %d more", len(d.Violations)-limit)
+			break
+		}
+		if i > 0 {
+			b.WriteString("; ")
+		}
+		fmt.Fprintf(&b, "%s: %s: %s (%s)", v.Rule, v.Object, v.Message, v.Remedy)
+	}
+	return b.String()
+}
+
+// Decider answers queries. An error means that no decision was made, which the caller treats as a denial.
+type Decider interface {
+	Decide(ctx context.Context, q Query) (Decision, error)
+}

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"sluice.dev/sluice/internal/fips"
+)
+
+// Config is what an operator chooses for one manager. NewConfig gives Flux's defaults; the zero Config does not
+// validate.
+type Config struct {
+	// Controllers are the names of the controllers to run, from All.
+	Controllers []string
+	// RuntimeNamespace is the manager's own namespace: a platform namespace, and where its lease lives.
+	RuntimeNamespace string
+	// WatchAllNamespaces is false to look at RuntimeNamespace only.
+	WatchAllNamespaces bool
+
+	// MetricsAddr, HealthAddr and StorageAddr are listen addresses; "0" switches metrics or probes off.
+	MetricsAddr, HealthAddr, StorageAddr string
+	// EventsAddr is the URL that events are posted to; empty posts none.
+	EventsAddr string
+
+	// Kube bounds and paces the API client.
+	Kube KubeConfig
+	// Leader is about leader election.
+	Leader LeaderConfig
+	// Retry is the back-off of failing sources.
+	Retry RetryConfig
+	// Log is about the process's log.
+	Log LogConfig
+
+	// Concurrent is how many objects of a kind are reconciled at once; ConcurrentSSA how many objects of one
+	// Kustomization are written at once.
+	Concurrent, ConcurrentSSA int
+	// DependencyRequeue is the safety timer of an object that waits for another one.
+	DependencyRequeue time.Duration
+	// JitterPercent spreads intervals by so many percent, either way.
+	JitterPercent int
+
+	// Storage is about the artifacts.
+	Storage StorageConfig
+
+	// NoCrossNamespaceRefs refuses references to another namespace, in platform namespaces too. Tenants never have
+	// them.
+	NoCrossNamespaceRefs bool
+	// DefaultServiceAccount stands in where a Kustomization names none.
+	DefaultServiceAccount string
+	// PlatformNamespaces are platform namespaces beside RuntimeNamespace. Every other namespace is a tenant's.
+	PlatformNamespaces []string
+	// PolicyParameters is the file of tenant parameters; empty means that no tenant has any, so that whatever needs one is
+	// denied.
+	PolicyParameters string
+	// StateDir holds the ledger and the platform's key.
+	StateDir string
+	// StatementKey is the private key that signs artifact statements; empty makes one below StateDir.
+	StatementKey string
+	// StatementTrust are files of public keys whose statements are believed; empty believes the key below StateDir.
+	StatementTrust []string
+	// ArtifactServer is the base URL that artifacts are fetched from; empty means the one this process serves.
+	ArtifactServer string
+	// Profile is the cryptographic profile.
+	Profile fips.Profile
+}
+
+// KubeConfig paces requests to the API server.
+type KubeConfig struct {
+	// QPS and Burst limit the client; they matter only for servers without priority and fairness.
+	QPS   float32
+	Burst int
+}
+
+// LeaderConfig is about leader election.
+type LeaderConfig struct {
+	Enabled                                   bool
+	ReleaseOnCancel                           bool
+	LeaseDuration, RenewDeadline, RetryPeriod time.Duration
+}
+
+// RetryConfig is the back-off of failures.
+type RetryConfig struct{ Min, Max time.Duration }
+
+// LogConfig is about the process's log.
+type LogConfig struct {
+	// Encoding is json or console.
+	Encoding string
+	// Level is trace, debug, info or error.
+	Level string
+}
+
+// StorageConfig is about the artifact store.
+type StorageConfig struct {
+	// Path is its folder.
+	Path string
+	// AdvertisedAddr is the host[:port] in the URLs of artifacts, with or without a scheme.
+	AdvertisedAddr string
+	// RetentionTTL and RetentionRecords say which old artifacts are kept.
+	RetentionTTL     time.Duration
+	RetentionRecords int
+}
+
+// NewConfig returns Flux 2.9's defaults (spec §3.1).
+func NewConfig() Config {
+	return Config{
+		RuntimeNamespace:   "flux-system",
+		WatchAllNamespaces: true,
+		MetricsAddr:        ":8080", HealthAddr: ":9440", StorageAddr: ":9090",
+		Kube:       KubeConfig{QPS: 50, Burst: 300},
+		Leader:     LeaderConfig{ReleaseOnCancel: true, LeaseDuration: 35 * time.Second, RenewDeadline: 30 * time.Second, RetryPeriod: 5 * time.Second},
+		Retry:      RetryConfig{Min: 750 * time.Millisecond, Max: 15 * time.Minute},
+		Log:        LogConfig{Encoding: "json", Level: "info"},
+		Concurrent: 4, ConcurrentSSA: 4,
+		DependencyRequeue: 30 * time.Second,
+		JitterPercent:     5,
+		Storage:           StorageConfig{Path: "/data", RetentionTTL: time.Minute, RetentionRecords: 2},
+		StateDir:          "/state",
+		Profile:           fips.Strict,
+	}
+}
+
+// Validate returns everything that is wrong with the configuration, or nil.
+func (c Config) Validate() error {
+	var errs []error
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if len(c.Controllers) == 0 {
+		wrong("--controllers: name at least one of %s", strings.Join(names(), ", "))
+	}
+	for _, name := range c.Controllers {
+		if !slices.Contains(names(), name) {
+			wrong("--controllers: %q is none of %s", name, strings.Join(names(), ", "))
+		}
+	}
+	for _, ns := range append([]string{c.RuntimeNamespace}, c.PlatformNamespaces...) {
+		for _, problem := range validation.IsDNS1123Label(ns) {
+			wrong("namespace %q: %s", ns, problem)
+		}
+	}
+	if c.DefaultServiceAccount != "" {
+		for _, problem := range validation.IsDNS1123Subdomain(c.DefaultServiceAccount) {
+			wrong("--default-service-account %q: %s", c.DefaultServiceAccount, problem)
+		}
+	}
+	if c.Concurrent < 1 || c.ConcurrentSSA < 1 {
+		wrong("--concurrent and --concurrent-ssa must be at least 1")
+	}
+	if c.JitterPercent < 0 || c.JitterPercent > 100 {
+		wrong("--interval-jitter-percentage %d: must be between 0 and 100", c.JitterPercent)
+	}
+	if c.Storage.RetentionRecords < 1 {
+		wrong("--artifact-retention-records %d: must be at least 1, the current artifact counts", c.Storage.RetentionRecords)
+	}
+	if c.Retry.Min <= 0 || c.Retry.Max < c.Retry.Min {
+		wrong("--min-retry-delay %s and --max-retry-delay %s: the first must be positive and not above the second", c.Retry.Min, c.Retry.Max)
+	}
+	if !slices.Contains([]string{"json", "console"}, c.Log.Encoding) {
+		wrong("--log-encoding %q: must be json or console", c.Log.Encoding)
+	}
+	if !slices.Contains([]string{"trace", "debug", "info", "error"}, c.Log.Level) {
+		wrong("--log-level %q: must be trace, debug, info or error", c.Log.Level)
+	}
+	for flag, addr := range map[string]string{"--metrics-addr": c.MetricsAddr, "--health-addr": c.HealthAddr, "--storage-addr": c.StorageAddr} {
+		if _, _, err := net.SplitHostPort(addr); err != nil && addr != "0" {
+			wrong("%s %q: %w", flag, addr, err)
+		}
+	}
+	if c.StateDir == "" || c.Storage.Path == "" {
+		wrong("--state-dir and --storage-path must name a folder")
+	}
+	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return errors.Join(errs...)
+}
+
+// IsPlatform reports whether a namespace is the platform's.
+func (c Config) IsPlatform(namespace string) bool {
+	return namespace == c.RuntimeNamespace || slices.Contains(c.PlatformNamespaces, namespace)
+}

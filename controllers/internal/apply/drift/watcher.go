@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package drift
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
+
+	"sluice.dev/sluice/controllers/internal/apply/ownership"
+	"sluice.dev/sluice/controllers/internal/apply/watch"
+	"sluice.dev/sluice/impersonation"
+)
+
+// Config says how a Watcher works. Reader, Label and Notify are required.
+type Config struct {
+	// Reader reads managed fields for our field manager.
+	Reader ownership.Reader
+	// Label is the key of the label that every applied object carries; objects without it are not watched.
+	Label string
+	// Notify wakes an owner after the given time. It must not block.
+	Notify func(owner types.NamespacedName, after time.Duration)
+	// Wide reports whether an identity is likely to be allowed to watch all namespaces. Nil means none is.
+	Wide func(impersonation.Identity) bool
+	// Calm is the most by which an object that keeps drifting delays its owner's wake-up. Zero means 5m.
+	Calm time.Duration
+	// Now tells the time. Nil means time.Now.
+	Now func() time.Time
+}
+
+// Watcher is the memory of what was applied, and the watches over it. It may be used by several goroutines at once.
+type Watcher struct {
+	config Config
+	hub    *watch.Hub[Record]
+
+	mu     sync.Mutex
+	owners map[types.NamespacedName]*owned
+}
+
+// owned is what belongs to one owner.
+type owned struct {
+	known map[Ref]Known
+	calm  map[Ref]damper
+	group *watch.Group[Record]
+	// busy holds back judgement while the owner is being applied: what we write meanwhile is no drift.
+	busy bool
+}
+
+// New returns a Watcher.
+func New(config Config) (*Watcher, error) {
+	if config.Notify == nil || config.Label == "" || config.Reader.Manager() == "" {
+		return nil, errors.New("drift watcher: reader, label and notify are required")
+	}
+	if config.Now == nil {
+		config.Now = time.Now
+	}
+	if config.Calm == 0 {
+		config.Calm = 5 * time.Minute
+	}
+	if config.Wide == nil {
+		config.Wide = func(impersonation.Identity) bool { return false }
+	}
+	hub, err := watch.NewHub(watch.Config[Record]{Metadata: true, Record: recorder(config.Reader), Now: config.Now})
+	if err != nil {
+		return nil, err
+	}
+	return &Watcher{config: config, hub: hub, owners: map[types.NamespacedName]*owned{}}, nil
+}
+
+// Run serves the watches until ctx ends.
+func (w *Watcher) Run(ctx context.Context) error { return w.hub.Run(ctx) }
+
+// Watches returns the number of API watches.
+func (w *Watcher) Watches() int { return w.hub.Streams() }
+
+// Begin holds back wake-ups for an owner until End: it is about to write to its own objects.
+func (w *Watcher) Begin(owner types.NamespacedName) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.owner(owner).busy = true
+}
+
+// Judge says whether an object still is as it was left, if the digest of what would be applied now is payload.
+func (w *Watcher) Judge(owner types.NamespacedName, ref Ref, payload string) (Known, Verdict) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	o := w.owner(owner)
+	known, found := o.known[ref]
+	if !found || known.Payload != payload {
+		return Known{}, Unknown
+	}
+	switch o.opinion(w.query(ref), ref) {
+	case same:
+		return known, Holds
+	case moved:
+		return Known{}, Unknown
+	default:
+		return known, Unverified
+	}
+}
+
+// Remember notes how an object was left.
+func (w *Watcher) Remember(owner types.NamespacedName, ref Ref, known Known) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.owner(owner).known[ref] = known
+}
+
+// Discard drops what is remembered of one object, because the owner leaves it alone.
+func (w *Watcher) Discard(owner types.NamespacedName, ref Ref) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if o := w.owners[owner]; o != nil {
+		delete(o.known, ref)
+		delete(o.calm, ref)
+	}
+}
+
+// End lets wake-ups through again, forgets every object but refs, and watches those that are remembered as the
+// identity of c. What moved meanwhile wakes the owner at once.
+func (w *Watcher) End(owner types.NamespacedName, c impersonation.Client, refs []Ref) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	o := w.owner(owner)
+	keep := make(map[Ref]bool, len(refs))
+	for _, ref := range refs {
+		keep[ref] = true
+	}
+	var wants []watch.Query
+	for ref := range o.known {
+		if !keep[ref] {
+			delete(o.known, ref)
+			delete(o.calm, ref)
+			continue
+		}
+		if q := w.query(ref); !slices.Contains(wants, q) {
+			wants = append(wants, q)
+		}
+	}
+	if o.group != nil && o.group.Identity() != c.Identity() {
+		o.group.Close()
+		o.group = nil
+	}
+	if o.group == nil {
+		o.group = w.hub.Group(c, w.config.Wide(c.Identity()), func(gvk schema.GroupVersionKind, change watch.Change) {
+			w.changed(owner, gvk, change)
+		})
+	}
+	o.group.Refresh(c)
+	o.group.Set(wants)
+	o.busy = false
+	w.checkAll(owner, o, func(Ref) bool { return true })
+}
+
+// Forget drops everything about an owner.
+func (w *Watcher) Forget(owner types.NamespacedName) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if o := w.owners[owner]; o != nil && o.group != nil {
+		o.group.Close()
+	}
+	delete(w.owners, owner)
+}
+
+// Blind returns the kinds of an owner's objects that its identity may not watch, sorted: their drift is found at the
+// interval only.
+func (w *Watcher) Blind(owner types.NamespacedName) []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	o := w.owners[owner]
+	if o == nil || o.group == nil {
+		return nil
+	}
+	var kinds []string
+	for ref := range o.known {
+		if o.group.Look(w.query(ref), ref.Name).State == watch.Denied && !slices.Contains(kinds, ref.GVK.Kind) {
+			kinds = append(kinds, ref.GVK.Kind)
+		}
+	}
+	slices.Sort(kinds)
+	return kinds
+}
+
+func (w *Watcher) owner(name types.NamespacedName) *owned {
+	o := w.owners[name]
+	if o == nil {
+		o = &owned{known: map[Ref]Known{}, calm: map[Ref]damper{}}
+		w.owners[name] = o
+	}
+	return o
+}
+
+func (w *Watcher) query(ref Ref) watch.Query {
+	return watch.Query{GVK: ref.GVK, Namespace: ref.Name.Namespace, Selector: w.config.Label}
+}
+
+func (o *owned) opinion(q watch.Query, ref Ref) opinion {
+	if o.group == nil {
+		return silent
+	}
+	return judge(o.known[ref], o.group.Look(q, ref.Name))
+}
+
+// changed is called by the watches, for objects of any owner.
+func (w *Watcher) changed(owner types.NamespacedName, gvk schema.GroupVersionKind, change watch.Change) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	o := w.owners[owner]
+	if o == nil || o.busy {
+		return
+	}
+	if change.Object == (types.NamespacedName{}) {
+		w.checkAll(owner, o, func(ref Ref) bool { return ref.GVK == gvk })
+		return
+	}
+	ref := Ref{GVK: gvk, Name: change.Object}
+	if _, found := o.known[ref]; found {
+		w.check(owner, o, ref)
+	}
+}
+
+func (w *Watcher) checkAll(owner types.NamespacedName, o *owned, chosen func(Ref) bool) {
+	for ref := range o.known {
+		if chosen(ref) {
+			w.check(owner, o, ref)
+		}
+	}
+}
+
+// check judges one object and wakes the owner if it moved, once for each state it moved to: what the owner then does
+// about it, or how often it tries, is not drift's to decide. What changed without concerning us becomes what we know,
+// so that a read of the object finds its resource version unmoved.
+func (w *Watcher) check(owner types.NamespacedName, o *owned, ref Ref) {
+	known := o.known[ref]
+	seen := o.group.Look(w.query(ref), ref.Name)
+	switch judge(known, seen) {
+	case same:
+		known.ResourceVersion, known.Generation = seen.Record.ResourceVersion, seen.Record.Generation
+		o.known[ref] = known
+	case moved:
+		d := o.calm[ref]
+		after, tell := d.next(w.config.Now(), w.config.Calm, stateOf(known, seen))
+		o.calm[ref] = d
+		if tell {
+			w.config.Notify(owner, after)
+		}
+	case silent:
+	}
+}
+
+// stateOf names the state an object moved to.
+func stateOf(known Known, seen watch.Seen[Record]) string {
+	if !seen.Found {
+		return "gone since " + known.ResourceVersion
+	}
+	return seen.Record.ResourceVersion
+}

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package apply
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	fluxmeta "github.com/fluxcd/pkg/apis/meta"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"sluice.dev/sluice/controllers/internal/apply/drift"
+	"sluice.dev/sluice/controllers/internal/apply/inventory"
+	"sluice.dev/sluice/controllers/internal/artifact"
+	"sluice.dev/sluice/impersonation"
+	"sluice.dev/sluice/internal/fault"
+)
+
+// Apply carries a plan out as the identity of c, on the strength of the artifact's proof. It validates everything
+// first, so an error before the first write means that nothing was written. The Result is meaningful beside an error
+// too: its Inventory is what must be stored, and its Outcomes are what was done until then.
+func (e *Engine) Apply(ctx context.Context, c impersonation.Client, a artifact.Verified, p Plan) (Result, error) {
+	unchanged := Result{Inventory: p.Previous}
+	if !c.Valid() {
+		return unchanged, fault.New(fault.Denied, accessDenied, "apply: %w", impersonation.ErrNobody)
+	}
+	if !a.Valid() {
+		return unchanged, fault.New(fault.Denied, "VerificationError", "apply: the artifact carries no proof of where it came from")
+	}
+	if e.config.Drift != nil {
+		e.config.Drift.Begin(p.Owner.Key())
+		defer func() { e.config.Drift.End(p.Owner.Key(), c, driftRefs(p)) }()
+	}
+	p, err := e.Preview(ctx, c, p)
+	if err != nil {
+		return unchanged, err
+	}
+	r := &run{engine: e, client: c, plan: p}
+	if err := r.begin(ctx); err != nil {
+		return unchanged, err
+	}
+	if err := r.stages(ctx); err != nil {
+		return r.result(inventory.Union(p.Previous, p.Desired)), err
+	}
+	refused, err := r.prune(ctx)
+	return r.result(inventory.Union(p.Stale.Pick(refused...), p.Desired)), err
+}
+
+func driftRefs(p Plan) []drift.Ref {
+	var refs []drift.Ref
+	for _, s := range p.steps() {
+		refs = append(refs, s.driftRef())
+	}
+	return refs
+}
+
+// run is one plan being carried out.
+type run struct {
+	engine   *Engine
+	client   impersonation.Client
+	plan     Plan
+	outcomes []Outcome
+}
+
+func (r *run) result(inv inventory.Inventory) Result {
+	return Result{Outcomes: r.outcomes, Inventory: inv}
+}
+
+// begin calls the write-ahead hook, if anything is to be written at all.
+func (r *run) begin(ctx context.Context) error {
+	hook := r.plan.Hooks.BeforeFirstWrite
+	if hook == nil || !r.plan.Changes() {
+		return nil
+	}
+	if err := hook(ctx, inventory.Union(r.plan.Previous, r.plan.Desired), r.plan); err != nil {
+		return fmt.Errorf("nothing was written, because the intent could not be recorded: %w", err)
+	}
+	return nil
+}
+
+// stages writes stage after stage, and stops after the first class in which something failed.
+func (r *run) stages(ctx context.Context) error {
+	for i := range r.plan.Stages {
+		stage := &r.plan.Stages[i]
+		before := len(r.outcomes)
+		for _, steps := range classes(stage) {
+			if err := r.class(ctx, steps); err != nil {
+				return fault.New(fault.Retry, fluxmeta.ReconciliationFailedReason, "%w", err)
+			}
+		}
+		done := r.outcomes[before:]
+		if hook := r.plan.Hooks.AfterStage; hook != nil && changed(done) {
+			hook(ctx, stage.Name, done)
+		}
+		if stage.Name == stageDefinitions || stage.Name == stageClasses {
+			if err := r.settle(ctx, stage, done); err != nil {
+				return fault.New(fault.Retry, fluxmeta.ReconciliationFailedReason, "%w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// classes splits the steps of a stage, which are in order, by class.
+func classes(stage *Stage) [][]*Step {
+	var out [][]*Step
+	for i := range stage.Steps {
+		s := &stage.Steps[i]
+		if i == 0 || class(s.ID.Kind) != class(stage.Steps[i-1].ID.Kind) {
+			out = append(out, nil)
+		}
+		out[len(out)-1] = append(out[len(out)-1], s)
+	}
+	return out
+}
+
+// class carries out the steps of one class in parallel. All are tried, and all that failed are reported. What could
+// not be validated before is validated now, all of it before any of it is written.
+func (r *run) class(ctx context.Context, steps []*Step) error {
+	errs := make([]error, len(steps))
+	limit := r.engine.config.Concurrency
+	parallel(limit, steps, func(i int, s *Step) {
+		if s.Action == Later {
+			s.Reason = ""
+			errs[i] = r.decideLate(ctx, s)
+		}
+	})
+	if err := (&problems{errs: compact(errs)}).err(); err != nil {
+		return err
+	}
+	outcomes := make([]Outcome, len(steps))
+	parallel(limit, steps, func(i int, s *Step) { outcomes[i], errs[i] = r.step(ctx, s) })
+	for i, o := range outcomes {
+		if errs[i] == nil {
+			r.outcomes = append(r.outcomes, o)
+		}
+	}
+	return (&problems{errs: compact(errs)}).err()
+}
+
+func compact(errs []error) []error {
+	var out []error
+	for _, err := range errs {
+		if err != nil {
+			out = append(out, err)
+		}
+	}
+	return out
+}
+
+// step carries out one step and remembers how it left the object.
+func (r *run) step(ctx context.Context, s *Step) (Outcome, error) {
+	out := Outcome{ID: s.ID, APIVersion: s.Object.GetAPIVersion(), Digest: s.digest, Action: done(s.Action), desired: s.Object}
+	if live := s.found.live; live != nil {
+		out.UID, out.Before, out.After = live.GetUID(), live.GetResourceVersion(), live.GetResourceVersion()
+	}
+	switch s.Action {
+	case Skip:
+		if w := r.engine.config.Drift; w != nil {
+			w.Discard(r.plan.Owner.Key(), s.driftRef())
+		}
+		return out, nil
+	case Unchanged:
+		if !s.found.known {
+			r.remember(s, s.found.live, s.found.whole)
+		}
+		return out, nil
+	case Replace:
+		if err := r.remove(ctx, s); err != nil {
+			return out, err
+		}
+	case Configure:
+		if err := r.absorb(ctx, s); err != nil {
+			return out, err
+		}
+	}
+	obj := s.Object.DeepCopy()
+	if err := r.engine.send(ctx, r.client, obj); err != nil {
+		return out, s.fail("apply", err)
+	}
+	r.remember(s, obj, true)
+	out.UID, out.After, out.written = obj.GetUID(), obj.GetResourceVersion(), obj
+	return out, nil
+}
+
+func (r *run) remember(s *Step, obj *unstructured.Unstructured, whole bool) {
+	if w := r.engine.config.Drift; w != nil {
+		w.Remember(r.plan.Owner.Key(), s.driftRef(), drift.Remembered(r.engine.config.Reader, obj, s.digest, whole))
+	}
+}
+
+// absorb takes over the fields of managers that must not outlive us (spec row K-24), and drops kubectl's copy of what
+// it once applied. It is conditional on the object not having changed since it was read.
+func (r *run) absorb(ctx context.Context, s *Step) error {
+	if !s.found.absorbs {
+		return nil
+	}
+	live := s.found.live
+	entries, absorbed, err := r.engine.config.Reader.Absorb(live.GetManagedFields(), s.Object.GetAPIVersion(), r.engine.config.Now())
+	if err != nil || !absorbed {
+		return err
+	}
+	patch := []map[string]any{
+		{"op": "test", "path": "/metadata/resourceVersion", "value": live.GetResourceVersion()},
+		{"op": "replace", "path": "/metadata/managedFields", "value": entries},
+	}
+	if _, found := live.GetAnnotations()[lastApplied]; found {
+		if _, wanted := s.Object.GetAnnotations()[lastApplied]; !wanted {
+			patch = append(patch, map[string]any{"op": "remove", "path": "/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration"})
+		}
+	}
+	raw, err := json.Marshal(patch)
+	if err != nil {
+		return s.fail("take over", err)
+	}
+	err = r.client.Kube().Patch(ctx, live.DeepCopy(), client.RawPatch(types.JSONPatchType, raw), client.FieldOwner(r.engine.config.Reader.Manager()))
+	if err != nil {
+		return s.fail("take over", err)
+	}
+	return nil
+}
+
+const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
+
+// remove deletes an object that is to be created anew, and waits until it is gone.
+func (r *run) remove(ctx context.Context, s *Step) error {
+	uid := s.found.live.GetUID()
+	err := r.client.Kube().Delete(ctx, s.found.live.DeepCopy(), client.PropagationPolicy(metav1.DeletePropagationBackground),
+		client.Preconditions{UID: &uid})
+	if err != nil && !apierrors.IsNotFound(err) {
+		return s.fail("replace", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.engine.config.StageTimeout)
+	defer cancel()
+	if err := awaitGone(ctx, r.client.Kube(), s.GVK(), s.name(), uid); err != nil {
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = fmt.Errorf("it is still being deleted; look at its finalizers: %w", err)
+		}
+		return s.fail("replace", err)
+	}
+	return nil
+}
+
+// prune deletes what left the set, and returns the wire ids that could not be.
+func (r *run) prune(ctx context.Context) (refused []string, err error) {
+	outcomes, refused, err := r.engine.delete(ctx, r.client, r.plan.Owner, r.plan.Stale)
+	r.outcomes = append(r.outcomes, outcomes...)
+	if err != nil {
+		return refused, fault.New(fault.Retry, fluxmeta.PruneFailedReason, "%w", err)
+	}
+	return nil, nil
+}

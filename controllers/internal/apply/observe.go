@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package apply
+
+import (
+	"context"
+	"errors"
+	"maps"
+
+	fluxmeta "github.com/fluxcd/pkg/apis/meta"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"sluice.dev/sluice/controllers/internal/apply/drift"
+	"sluice.dev/sluice/controllers/internal/apply/inventory"
+	"sluice.dev/sluice/impersonation"
+	"sluice.dev/sluice/internal/fault"
+)
+
+const (
+	doingDryRun  = "dry-run"
+	rbacGroup    = "rbac.authorization.k8s.io"
+	accessDenied = "AccessDenied"
+)
+
+// Preview reads the cluster and decides what would be done to each object. Nothing is written. The error names every
+// object that does not validate; the plan is returned with it, so that the rest can be shown.
+func (e *Engine) Preview(ctx context.Context, c impersonation.Client, p Plan) (Plan, error) {
+	if !c.Valid() {
+		return p, fault.New(fault.Denied, accessDenied, "preview: %w", impersonation.ErrNobody)
+	}
+	p = p.clone()
+	steps := p.steps()
+	errs := make([]error, len(steps))
+	parallel(e.config.Concurrency, steps, func(i int, s *Step) { errs[i] = e.decide(ctx, c, p, s) })
+	var failed problems
+	for i, err := range errs {
+		if err == nil {
+			continue
+		}
+		if reason := p.explained(steps[i], err); reason != "" {
+			steps[i].Action, steps[i].Reason = Later, reason
+			continue
+		}
+		failed.errs = append(failed.errs, err)
+	}
+	if err := failed.err(); err != nil {
+		return p, fault.New(fault.Retry, fluxmeta.ReconciliationFailedReason, "%w", err)
+	}
+	return p, nil
+}
+
+// decide finds out what is to be done to one object.
+func (e *Engine) decide(ctx context.Context, c impersonation.Client, p Plan, s *Step) error {
+	if p.Owner.ignores(s.Object) {
+		s.Action, s.Reason = Skip, "it asks to be left alone"
+		return nil
+	}
+	digest, err := e.digest(s.Member)
+	if err != nil {
+		return err
+	}
+	s.digest = digest
+	if e.remembered(ctx, c, p, s) {
+		s.Action = Unchanged
+		return nil
+	}
+	refusal, err := e.look(ctx, c, s)
+	if err != nil {
+		return err
+	}
+	return e.conclude(ctx, c, p, s, refusal)
+}
+
+// remembered reports whether the object is known to be as we left it, if need be by reading its metadata.
+func (e *Engine) remembered(ctx context.Context, c impersonation.Client, p Plan, s *Step) bool {
+	if e.config.Drift == nil || p.Options.Audit {
+		return false
+	}
+	known, verdict := e.config.Drift.Judge(p.Owner.Key(), s.driftRef(), s.digest)
+	switch verdict {
+	case drift.Holds:
+	case drift.Unverified:
+		head := &metav1.PartialObjectMetadata{}
+		head.SetGroupVersionKind(s.GVK())
+		if err := c.Kube().Get(ctx, s.name(), head); err != nil || head.UID != known.UID || head.ResourceVersion != known.ResourceVersion {
+			return false
+		}
+	default:
+		return false
+	}
+	s.found = found{known: true, live: knownObject(s.Member, known)}
+	return true
+}
+
+// look runs the dry run, and reads the live object if there is one. The dry run comes first: for an object that does
+// not exist it is all that is needed. What the API server says against the object is the refusal.
+func (e *Engine) look(ctx context.Context, c impersonation.Client, s *Step) (refusal, err error) {
+	s.found = found{}
+	dry := s.Object.DeepCopy()
+	refusal = e.send(ctx, c, dry, client.DryRunAll)
+	if refusal == nil {
+		s.found.dry = dry
+		if dry.GetResourceVersion() == "" {
+			return nil, nil
+		}
+	}
+	live := &unstructured.Unstructured{}
+	live.SetGroupVersionKind(s.GVK())
+	switch err := c.Kube().Get(ctx, s.name(), live); {
+	case err == nil:
+		s.found.live = live
+	case apierrors.IsNotFound(err), meta.IsNoMatchError(err):
+	case refusal != nil: // the refusal is the more telling of the two
+	default:
+		return nil, s.fail("read", err)
+	}
+	return refusal, nil
+}
+
+// send applies obj and replaces it with the API server's answer.
+func (e *Engine) send(ctx context.Context, c impersonation.Client, obj *unstructured.Unstructured, opts ...client.ApplyOption) error {
+	opts = append(opts, client.ForceOwnership, client.FieldOwner(e.config.Reader.Manager()))
+	return c.Kube().Apply(ctx, client.ApplyConfigurationFromUnstructured(obj), opts...)
+}
+
+// conclude turns what was found into an action.
+func (e *Engine) conclude(ctx context.Context, c impersonation.Client, p Plan, s *Step, refusal error) error {
+	live, dry := s.found.live, s.found.dry
+	switch {
+	case live != nil && p.Owner.ignores(live):
+		s.Action, s.Reason = Skip, "the object in the cluster asks to be left alone"
+	case live != nil && p.Owner.onlyCreates(s.Object):
+		s.Action, s.Reason = Skip, "it exists and is only created"
+	case refusal != nil && live != nil && immutable(refusal) && (p.Options.Force || p.Owner.forces(s.Object) || p.Owner.forces(live)):
+		if err := e.rehearse(ctx, c, s, refusal); err != nil {
+			return err
+		}
+		s.Action, s.Reason = Replace, "it cannot be changed in place"
+	case refusal != nil:
+		return s.fail(doingDryRun, refusal)
+	case live == nil:
+		s.Action = Create
+	default:
+		e.compare(p, s, live, dry)
+	}
+	return nil
+}
+
+// compare decides between Configure and Unchanged (spec row K-23).
+func (e *Engine) compare(p Plan, s *Step, live, dry *unstructured.Unstructured) {
+	s.found.whole = e.config.Reader.SameFields(live.GetManagedFields(), dry.GetManagedFields())
+	if !p.Owner.merges(s.Object) {
+		_, absorbs, err := e.config.Reader.Absorb(live.GetManagedFields(), live.GetAPIVersion(), e.config.Now())
+		s.found.absorbs = err == nil && absorbs
+	}
+	switch {
+	case differs(live, dry):
+		s.Action = Configure
+	case s.found.absorbs:
+		s.Action, s.Reason = Configure, "fields set with kubectl are taken over"
+	default:
+		s.Action = Unchanged
+	}
+}
+
+// differs reports whether what would become of an object is not what it is: its labels, its annotations, or anything
+// but metadata and status.
+func differs(live, dry *unstructured.Unstructured) bool {
+	if !maps.Equal(live.GetLabels(), dry.GetLabels()) || !maps.Equal(live.GetAnnotations(), dry.GetAnnotations()) {
+		return true
+	}
+	content := func(obj *unstructured.Unstructured) map[string]any {
+		out := maps.Clone(obj.Object)
+		delete(out, "metadata")
+		delete(out, "status")
+		return out
+	}
+	return !equality.Semantic.DeepEqual(content(live), content(dry))
+}
+
+// rehearse validates an object that is to replace one of the same name, by a dry run under another name: what is
+// deleted and then refused is lost (weakness W7). A complaint the object also gets under its own name is about the
+// object; any other is about the name, and tells nothing.
+func (e *Engine) rehearse(ctx context.Context, c impersonation.Client, s *Step, refusal error) error {
+	probe := s.Object.DeepCopy()
+	name := probe.GetName()
+	probe.SetName(name[:min(len(name), 50)] + "-sluice-dry-run")
+	if err := e.send(ctx, c, probe, client.DryRunAll); err != nil && (apierrors.IsBadRequest(err) || sameComplaint(refusal, err)) {
+		return s.fail("replace", err)
+	}
+	return nil
+}
+
+// explained says why an object that does not validate may do so later, or nothing. Only what this set is about to
+// create explains anything.
+func (p Plan) explained(s *Step, err error) string {
+	cause := err
+	if object, ok := errors.AsType[*ObjectError](err); ok {
+		cause = object.Err
+	}
+	switch {
+	case s.Defined && p.pending(func(o *Step) bool { return definesKind(o, s.GVK().GroupKind()) }):
+		return "its kind is defined by this set"
+	case s.Namespaced && apierrors.IsNotFound(cause) && aboutNamespace(cause) && p.pending(func(o *Step) bool {
+		return isNamespace(o.Object) && o.ID.Name == s.ID.Namespace
+	}):
+		return "its namespace is created by this set"
+	case p.pending(func(o *Step) bool { return grantedBy(s, o.ID) }):
+		return "its role is created by this set"
+	default:
+		return ""
+	}
+}
+
+// pending reports whether a step that matches is still to be written.
+func (p Plan) pending(match func(*Step) bool) bool {
+	for _, s := range p.steps() {
+		if s.Action.writes() && match(s) {
+			return true
+		}
+	}
+	return false
+}
+
+func definesKind(s *Step, gk schema.GroupKind) bool {
+	if !isCRD(s.Object) {
+		return false
+	}
+	_, found := definitions([]*unstructured.Unstructured{s.Object})[gk]
+	return found
+}
+
+// grantedBy reports whether s binds the role with the given id.
+func grantedBy(s *Step, role inventory.ID) bool {
+	if s.ID.Group != rbacGroup || (s.ID.Kind != "RoleBinding" && s.ID.Kind != "ClusterRoleBinding") || role.Group != rbacGroup {
+		return false
+	}
+	kind, _, _ := unstructured.NestedString(s.Object.Object, "roleRef", "kind")
+	name, _, _ := unstructured.NestedString(s.Object.Object, "roleRef", "name")
+	return role.Kind == kind && role.Name == name && (kind == "ClusterRole" || role.Namespace == s.ID.Namespace)
+}
+
+func (s *Step) driftRef() drift.Ref { return drift.Ref{GVK: s.GVK(), Name: s.name()} }
+
+func (s *Step) fail(doing string, err error) error {
+	return &ObjectError{ID: s.ID, APIVersion: s.Object.GetAPIVersion(), Doing: doing, Err: err}
+}
+
+// knownObject is the head of a live object, from memory.
+func knownObject(m Member, known drift.Known) *unstructured.Unstructured {
+	obj := &unstructured.Unstructured{Object: map[string]any{}}
+	obj.SetGroupVersionKind(m.GVK())
+	obj.SetUID(known.UID)
+	obj.SetResourceVersion(known.ResourceVersion)
+	obj.SetGeneration(known.Generation)
+	return obj
+}

@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package apply
+
+// Digest returns "sha256:<hex>" of the object as it is sent, empty before it was decided on.
+func (s Step) Digest() string { return s.digest }

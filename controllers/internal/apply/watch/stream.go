@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package watch
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// State says how far a watch can be relied on.
+type State int
+
+const (
+	// Starting means that nothing was listed yet, or that the connection has been broken for too long.
+	Starting State = iota
+	// Live means that every change is delivered, if need be after a reconnect.
+	Live
+	// Denied means that the API server refuses to list or watch, or does not know the kind.
+	Denied
+)
+
+// stream is one API watch and its records. The zero lock order is: never call out with mu held.
+type stream[V comparable] struct {
+	config  Config[V]
+	query   Query
+	stopped chan struct{}
+
+	mu        sync.Mutex
+	kube      client.WithWatch
+	records   map[types.NamespacedName]V
+	subs      map[*Subscription[V]]struct{}
+	idleSince time.Time
+	rv        string
+	listed    bool
+	denied    bool
+	downSince time.Time
+	err       error
+}
+
+func newStream[V comparable](config Config[V], kube client.WithWatch, q Query) *stream[V] {
+	return &stream[V]{
+		config: config, kube: kube, query: q, stopped: make(chan struct{}),
+		subs: map[*Subscription[V]]struct{}{}, records: map[types.NamespacedName]V{},
+	}
+}
+
+// run lists and watches until ctx ends or the stream is stopped.
+func (s *stream[V]) run(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	release := make(chan struct{})
+	defer close(release)
+	go func() {
+		select {
+		case <-s.stopped:
+			cancel()
+		case <-release:
+		}
+	}()
+	pause := newBackoff()
+	for {
+		err := s.cycle(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		var delay time.Duration
+		switch {
+		case err == nil:
+			pause = newBackoff() // the API server ended the watch as agreed
+			continue
+		case refused(err):
+			s.setDenied(err)
+			pause = newBackoff()
+			delay = wait.Jitter(s.config.DeniedRetry, 0.2)
+		default:
+			if s.setDown(err) {
+				pause = newBackoff()
+			}
+			delay = pause.Step()
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(delay):
+		}
+	}
+}
+
+// newBackoff starts low, because most broken watches are a restarted API server or a dropped connection and somebody
+// waits for the next event.
+func newBackoff() wait.Backoff {
+	return wait.Backoff{Duration: 50 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 20, Cap: 30 * time.Second}
+}
+
+// refused reports whether err will stay until somebody grants access or installs the kind.
+func refused(err error) bool {
+	return apierrors.IsForbidden(err) || apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err) || meta.IsNoMatchError(err)
+}
+
+func (s *stream[V]) stop() { close(s.stopped) }
+
+func (s *stream[V]) join(sub *Subscription[V]) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.subs[sub] = struct{}{}
+	s.idleSince = time.Time{}
+}
+
+func (s *stream[V]) leave(sub *Subscription[V]) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.subs, sub)
+	if len(s.subs) == 0 {
+		s.idleSince = s.config.Now()
+	}
+}
+
+func (s *stream[V]) idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.subs) == 0 && s.config.Now().Sub(s.idleSince) >= s.config.Linger
+}
+
+// use makes the next request go through kube. All clients of an identity are equal, but a newer one may hold
+// credentials of a ServiceAccount that was made anew.
+func (s *stream[V]) use(kube client.WithWatch) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kube = kube
+}
+
+func (s *stream[V]) client() client.WithWatch {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.kube
+}
+
+func (s *stream[V]) get(name types.NamespacedName) (V, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v, found := s.records[name]
+	return v, found
+}
+
+func (s *stream[V]) version() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rv
+}
+
+func (s *stream[V]) state() (State, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.denied:
+		return Denied, s.err
+	case !s.listed:
+		return Starting, s.err
+	case !s.downSince.IsZero() && s.config.Now().Sub(s.downSince) > s.config.Stale:
+		return Starting, s.err
+	default:
+		return Live, nil
+	}
+}
+
+func (s *stream[V]) setDenied(err error) {
+	s.mu.Lock()
+	was := s.denied
+	s.denied, s.err, s.rv, s.listed = true, err, "", false
+	clear(s.records)
+	s.mu.Unlock()
+	if !was {
+		s.tell([]Change{{}})
+	}
+}
+
+// setDown notes a broken connection, and reports whether it was up before.
+func (s *stream[V]) setDown(err error) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
+	if apierrors.IsResourceExpired(err) || apierrors.IsGone(err) {
+		s.rv = ""
+	}
+	if !s.downSince.IsZero() {
+		return false
+	}
+	s.downSince = s.config.Now()
+	return true
+}
+
+// setUp notes that a watch is established.
+func (s *stream[V]) setUp() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.downSince, s.err = time.Time{}, nil
+}
+
+func (s *stream[V]) tell(changes []Change) {
+	if len(changes) == 0 {
+		return
+	}
+	s.mu.Lock()
+	subs := make([]*Subscription[V], 0, len(s.subs))
+	for sub := range s.subs {
+		subs = append(subs, sub)
+	}
+	s.mu.Unlock()
+	for _, c := range changes {
+		for _, sub := range subs {
+			sub.notify(c)
+		}
+	}
+}

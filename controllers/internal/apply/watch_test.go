@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package apply_test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"sluice.dev/sluice/controllers/internal/apply"
+	"sluice.dev/sluice/controllers/internal/apply/health"
+)
+
+// pod is scheduled by nobody, so that no controller of the plane writes the status we test with.
+const pod = `{apiVersion: v1, kind: Pod, metadata: {name: d, namespace: NS}, spec: {schedulerName: nobody, containers: [{name: c, image: example.invalid/c}]}}`
+
+// setReady writes the status a kubelet would write.
+func (w *world) setReady(ready bool) {
+	w.t.Helper()
+	p := &corev1.Pod{}
+	if err := w.admin.Get(w.t.Context(), types.NamespacedName{Namespace: w.ns, Name: "d"}, p); err != nil {
+		w.t.Fatal(err)
+	}
+	condition := corev1.PodCondition{Type: corev1.PodReady, Status: corev1.ConditionFalse}
+	if ready {
+		condition.Status = corev1.ConditionTrue
+	}
+	base := p.DeepCopy()
+	p.Status = corev1.PodStatus{Phase: corev1.PodRunning, Conditions: []corev1.PodCondition{condition}}
+	if err := w.admin.Status().Patch(w.t.Context(), p, client.MergeFrom(base)); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) tracker() *health.Tracker {
+	w.t.Helper()
+	tracker, err := health.NewTracker(health.Config{Label: w.owner().Label()})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	run(w.t, tracker.Run)
+	return tracker
+}
+
+func TestHealthIsTold(t *testing.T) {
+	for _, waiting := range []int{1, 500} {
+		t.Run(fmt.Sprintf("to %d owners", waiting), func(t *testing.T) {
+			w := newWorld(t, everything)
+			refs := w.mustApply(w.plan(none, apply.Options{}, pod)).Health()
+			tracker := w.tracker()
+			told := make(chan types.NamespacedName, 2*waiting)
+			for i := range waiting {
+				owner := types.NamespacedName{Namespace: w.ns, Name: fmt.Sprint(i)}
+				tracker.Watch(owner, w.client, refs, func(o types.NamespacedName) { told <- o })
+			}
+			last := types.NamespacedName{Namespace: w.ns, Name: fmt.Sprint(waiting - 1)}
+			eventually(t, func() bool {
+				s, _ := tracker.Status(last)
+				return len(s.InProgress) == 1 && !strings.Contains(s.Message(), "starting")
+			})
+			if n := tracker.Watches(); n != 1 {
+				t.Errorf("%d API watches for one kind in one namespace as one identity", n)
+			}
+			for len(told) > 0 {
+				<-told
+			}
+			begin := time.Now()
+			w.setReady(true)
+			for range waiting {
+				select {
+				case <-told:
+				case <-time.After(5 * time.Second):
+					t.Fatal("an owner was not told")
+				}
+			}
+			if took := time.Since(begin); took > time.Second {
+				t.Errorf("the last owner was told after %v", took)
+			}
+			if s, _ := tracker.Status(last); !s.Ready {
+				t.Errorf("summary = %s", s.Message())
+			}
+			w.setReady(false)
+			select {
+			case <-told:
+			case <-time.After(5 * time.Second):
+				t.Fatal("no owner was told that it is no longer ready")
+			}
+		})
+	}
+}
+
+func TestHealthOfAnUnlabelledObjectIsWatchedByName(t *testing.T) {
+	w := newWorld(t, rbacv1.PolicyRule{
+		APIGroups: []string{""}, Resources: []string{"pods"}, ResourceNames: []string{"d"}, Verbs: []string{"get", "list", "watch"},
+	})
+	w.create(objects(t, strings.ReplaceAll(pod, "NS", w.ns))[0])
+	tracker := w.tracker()
+	told := make(chan types.NamespacedName, 10)
+	ref := health.Ref{GVK: corev1.SchemeGroupVersion.WithKind("Pod"), Name: types.NamespacedName{Namespace: w.ns, Name: "d"}}
+	owner := w.owner().Key()
+	tracker.Watch(owner, w.client, []health.Ref{ref}, func(o types.NamespacedName) { told <- o })
+	w.setReady(true)
+	eventually(t, func() bool { s, _ := tracker.Status(owner); return s.Ready })
+}
+
+func TestHealthThatMayNotBeWatchedIsRead(t *testing.T) {
+	w := newWorld(t, noWatching)
+	refs := w.mustApply(w.plan(none, apply.Options{}, pod)).Health()
+	tracker := w.tracker()
+	owner := w.owner().Key()
+	told := make(chan types.NamespacedName, 10)
+	tracker.Watch(owner, w.client, refs, func(o types.NamespacedName) { told <- o })
+	select {
+	case <-told:
+	case <-time.After(5 * time.Second):
+		t.Fatal("the owner was not told that its objects cannot be watched")
+	}
+	s, _ := tracker.Status(owner)
+	if len(s.Unknown) != 1 || len(s.Unwatched) != 1 || !strings.Contains(s.Message(), "grant get, list and watch") {
+		t.Errorf("summary = %+v", s)
+	}
+	w.setReady(true)
+	if err := tracker.Poll(t.Context(), owner); err != nil {
+		t.Fatal(err)
+	}
+	if s, _ := tracker.Status(owner); !s.Ready || len(s.Unwatched) != 1 {
+		t.Errorf("after reading: %+v", s)
+	}
+}
+
+func TestWithoutTheRightToWatchARunReadsAndSaysSo(t *testing.T) {
+	w := newWorld(t, noWatching)
+	p := w.plan(none, apply.Options{}, configMap)
+	w.mustApply(p)
+	eventually(t, func() bool { return len(w.drift.Blind(w.owner().Key())) == 1 })
+	before := len(w.requests(0))
+	w.mustApply(p)
+	if got := w.requests(before); len(got) != 1 || got[0].Verb != "get" {
+		t.Errorf("requests = %+v, want one read", got)
+	}
+	w.edit("a", `{"data":{"k":"edited"}}`, "somebody")
+	if got := w.mustApply(p); !got.Changed() {
+		t.Error("drift was not found at the interval")
+	}
+}
+
+// door is a TCP proxy that can be shut on everybody inside.
+type door struct {
+	listener net.Listener
+	to       string
+	mu       sync.Mutex
+	inside   []net.Conn
+}
+
+func newDoor(t *testing.T, to string) *door {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &door{listener: l, to: to}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() { d.pass(in) })
+		}
+	})
+	t.Cleanup(func() { _ = l.Close(); d.slam(); serving.Wait() })
+	return d
+}
+
+func (d *door) pass(in net.Conn) {
+	defer in.Close()
+	out, err := net.Dial("tcp", d.to)
+	if err != nil {
+		return
+	}
+	defer out.Close()
+	d.mu.Lock()
+	d.inside = append(d.inside, in, out)
+	d.mu.Unlock()
+	go func() { _, _ = io.Copy(out, in); _ = out.Close() }()
+	_, _ = io.Copy(in, out)
+}
+
+func (d *door) slam() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, c := range d.inside {
+		_ = c.Close()
+	}
+	d.inside = nil
+}
+
+func TestADroppedWatchMissesNothing(t *testing.T) {
+	w := newWorld(t, everything)
+	config := w.plane.Config()
+	u, err := url.Parse(config.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := newDoor(t, u.Host)
+	config.TLSClientConfig.ServerName = u.Hostname()
+	config.Host = "https://" + d.listener.Addr().String()
+	w.client = w.broker(config)
+	p := w.plan(none, apply.Options{}, two)
+	w.mustApply(p)
+	w.calm(p)
+	for i := range 3 {
+		d.slam()
+		w.edit("a", fmt.Sprintf(`{"data":{"k":"edited %d"}}`, i), "somebody")
+		w.awake()
+		eventually(t, func() bool { _, err := w.apply(p); return err == nil && w.value("a", "k") == "v" })
+		w.calm(p)
+	}
+}
+
+func TestStoppingAWaitEndsItsWatches(t *testing.T) {
+	w := newWorld(t, everything)
+	refs := w.mustApply(w.plan(none, apply.Options{}, pod)).Health()
+	tracker, err := health.NewTracker(health.Config{Label: w.owner().Label(), Linger: 50 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, tracker.Run)
+	tracker.Watch(w.owner().Key(), w.client, refs, func(types.NamespacedName) {})
+	if tracker.Watches() != 1 {
+		t.Fatal("no watch")
+	}
+	tracker.Stop(w.owner().Key())
+	eventually(t, func() bool { return tracker.Watches() == 0 })
+}
+
+func TestAWideWatchThatIsRefusedBecomesOneForEachNamespace(t *testing.T) {
+	w := newWorld(t, everything)
+	w.wide = true
+	w.build()
+	p := w.plan(none, apply.Options{}, two+"\n---\n"+pod)
+	w.mustApply(p)
+	w.calm(p)
+	w.edit("a", `{"data":{"k":"edited"}}`, "somebody")
+	w.awake()
+	if got := w.mustApply(p).ChangeLog(); got != "ConfigMap/"+w.ns+"/a configured" {
+		t.Errorf("change log = %q", got)
+	}
+}
+
+func TestAPlatformIdentityWatchesAllNamespacesAtOnce(t *testing.T) {
+	w := newPlatform(t)
+	w.wide = true
+	w.build()
+	other := w.plane.Namespace(t)
+	p := w.plan(none, apply.Options{}, two+"\n---\n"+strings.ReplaceAll(configMap, "NS", other))
+	w.mustApply(p)
+	if n := w.drift.Watches(); n != 1 {
+		t.Errorf("%d watches for one kind in two namespaces", n)
+	}
+	w.calm(p)
+	w.edit("b", `{"data":{"k":"edited"}}`, "somebody")
+	w.awake()
+}

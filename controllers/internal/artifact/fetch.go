@@ -1,0 +1,330 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package artifact
+
+import (
+	"context"
+	"crypto"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/fluxcd/pkg/apis/meta"
+
+	"sluice.dev/sluice/internal/fault"
+	"sluice.dev/sluice/internal/fips"
+	"sluice.dev/sluice/internal/verify"
+)
+
+// verificationErrorReason is Flux's reason for content whose signature does not hold (spec row S-59).
+const verificationErrorReason = "VerificationError"
+
+// Prove makes a Proof from a signed statement, with the keys it was made for. It is attest.Prove behind the platform's
+// keys.
+type Prove func(ctx context.Context, envelope []byte, digest, revision string, origin verify.Origin) (verify.Proof, error)
+
+// FetcherConfig is what a Fetcher needs. Only Limits, CacheBytes and Proofs have zero values that work.
+type FetcherConfig struct {
+	// Dir is a folder of its own for extracted trees. It is emptied.
+	Dir string
+	// Client reaches the artifact server (internal/transport).
+	Client *http.Client
+	// Digests computes the digests.
+	Digests fips.Digests
+	// Prove makes the proofs.
+	Prove Prove
+	// Limits bound what is downloaded and extracted.
+	Limits Limits
+	// CacheBytes is how much extracted content is kept. Zero is 4 GiB.
+	CacheBytes int64
+	// Proofs is how many proofs are remembered. Zero is 4096.
+	Proofs int
+}
+
+// Validate reports the first value that cannot work.
+func (c FetcherConfig) Validate() error {
+	switch {
+	case c.Dir == "":
+		return errors.New("no folder")
+	case c.Client == nil:
+		return errors.New("no HTTP client")
+	case c.Digests == nil:
+		return errors.New("no digests")
+	case c.Prove == nil:
+		return errors.New("no way to prove anything")
+	case c.CacheBytes < 0 || c.Proofs < 0:
+		return errors.New("limits cannot be negative")
+	}
+	return nil
+}
+
+// Want is what to fetch: the artifact that a source's status names, and the source.
+type Want struct {
+	// Origin is the source object as the API server has it.
+	Origin verify.Origin
+	// Revision and Digest are those of status.artifact.
+	Revision, Digest string
+	// BaseURL is the artifact server. It comes from configuration, never from status.artifact.url: whoever may write a
+	// source's status could point that anywhere.
+	BaseURL string
+}
+
+// Fetcher gets artifacts for those who apply them. It may be used by several goroutines at once.
+type Fetcher struct {
+	config FetcherConfig
+	cache  *cache
+	serial atomic.Uint64
+
+	trees      flights[string, *tree]
+	statements flights[proofKey, verify.Proof]
+
+	mu     sync.Mutex
+	proofs map[proofKey]verify.Proof
+}
+
+// proofKey is what a proof holds for.
+type proofKey struct {
+	digest, revision, base string
+	origin                 verify.Origin
+}
+
+// NewFetcher returns a fetcher with an empty cache.
+func NewFetcher(config FetcherConfig) (*Fetcher, error) {
+	if err := config.Validate(); err != nil {
+		return nil, fmt.Errorf("artifact fetcher: %w", err)
+	}
+	config.Limits = config.Limits.withDefaults()
+	if config.CacheBytes == 0 {
+		config.CacheBytes = 4 << 30
+	}
+	if config.Proofs == 0 {
+		config.Proofs = 4096
+	}
+	c, err := newCache(config.Dir, config.CacheBytes)
+	if err != nil {
+		return nil, fmt.Errorf("artifact fetcher: %w", err)
+	}
+	return &Fetcher{config: config, cache: c, proofs: map[proofKey]verify.Proof{}}, nil
+}
+
+// Close removes the cache. Nothing that was fetched may be in use any more.
+func (f *Fetcher) Close() error { return f.cache.close() }
+
+// Fetch proves that the platform fetched exactly this content for exactly this source, then makes it available. An
+// artifact that is not there (any more) is a fault of kind Wait and wraps ErrMissing: the source is about to name
+// another one. A statement that does not hold is Denied with VerificationError. Everything else is retried, with reason
+// ArtifactFailed.
+func (f *Fetcher) Fetch(ctx context.Context, want Want) (Verified, error) {
+	sum, base, err := want.validate()
+	if err != nil {
+		return Verified{}, fault.New(fault.Retry, meta.ArtifactFailedReason, "fetch artifact: %w", err)
+	}
+	proof, err := f.proof(ctx, want, sum, base)
+	if err != nil {
+		return Verified{}, err
+	}
+	t, err := f.tree(ctx, base, sum)
+	if err != nil {
+		return Verified{}, err
+	}
+	return Verified{h: &handle{cache: f.cache, tree: t, proof: proof}}, nil
+}
+
+// validate returns the hex digest and the base URL without a slash at its end.
+func (w Want) validate() (sum, base string, err error) {
+	if _, err := KeyOf(w.Origin).checked(); err != nil {
+		return "", "", err
+	}
+	if w.Revision == "" {
+		return "", "", errors.New("the revision is empty")
+	}
+	u, err := url.Parse(w.BaseURL)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return "", "", errors.New("the artifact server's address is no http or https URL")
+	}
+	if sum, err = parseDigest(w.Digest); err != nil {
+		return "", "", err
+	}
+	return sum, strings.TrimSuffix(w.BaseURL, "/"), nil
+}
+
+// proof returns the proof for want, from memory if it was made before.
+func (f *Fetcher) proof(ctx context.Context, want Want, sum, base string) (verify.Proof, error) {
+	k := proofKey{digest: want.Digest, revision: want.Revision, base: base, origin: want.Origin}
+	f.mu.Lock()
+	p, ok := f.proofs[k]
+	f.mu.Unlock()
+	if ok {
+		return p, nil
+	}
+	p, _, err := f.statements.do(ctx, k, func() (verify.Proof, error) { return f.prove(ctx, want, sum, base) })
+	if err != nil {
+		return verify.Proof{}, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.proofs) >= f.config.Proofs {
+		clear(f.proofs) // each costs one small request to make again
+	}
+	f.proofs[k] = p
+	return p, nil
+}
+
+// prove fetches the statement and has it checked.
+func (f *Fetcher) prove(ctx context.Context, want Want, sum, base string) (verify.Proof, error) {
+	k, err := KeyOf(want.Origin).checked()
+	if err != nil {
+		return verify.Proof{}, err
+	}
+	body, err := f.get(ctx, base+statementURL+path.Join(k.path(), sum), maxStatement)
+	if err != nil {
+		return verify.Proof{}, err
+	}
+	envelope, err := io.ReadAll(body)
+	if err := errors.Join(err, body.Close()); err != nil {
+		return verify.Proof{}, fault.New(fault.Retry, meta.ArtifactFailedReason, "read the statement about %q: %w", want.Digest, err)
+	}
+	p, err := f.config.Prove(ctx, envelope, want.Digest, want.Revision, want.Origin)
+	if errors.Is(err, verify.ErrNotVerified) {
+		return verify.Proof{}, fault.New(fault.Denied, verificationErrorReason, "artifact %q of %s: %w", want.Digest, k, err)
+	}
+	if err != nil {
+		return verify.Proof{}, fmt.Errorf("artifact %q of %s: %w", want.Digest, k, err)
+	}
+	if c := p.Claim(); !p.Valid() || c.Digest != want.Digest || c.Revision != want.Revision || !sameObject(c.Origin, want.Origin) {
+		return verify.Proof{}, fault.New(fault.Denied, verificationErrorReason,
+			"artifact %q of %s: the statement is about something else: %w", want.Digest, k, verify.ErrNotVerified)
+	}
+	return p, nil
+}
+
+// sameObject compares what identifies a source object. Its URL is information.
+func sameObject(a, b verify.Origin) bool {
+	return a.Kind == b.Kind && a.Namespace == b.Namespace && a.Name == b.Name && a.UID == b.UID
+}
+
+// tree returns the extracted content of a digest, which all callers share.
+func (f *Fetcher) tree(ctx context.Context, base, sum string) (*tree, error) {
+	for {
+		if t := f.cache.acquire(sum); t != nil {
+			return t, nil
+		}
+		t, led, err := f.trees.do(ctx, sum, func() (*tree, error) {
+			if t := f.cache.acquire(sum); t != nil {
+				return t, nil // it came between the look and the attempt
+			}
+			return f.load(ctx, base, sum)
+		})
+		if err != nil || led {
+			return t, err
+		}
+	}
+}
+
+// load downloads, checks the digest, and only then extracts.
+func (f *Fetcher) load(ctx context.Context, base, sum string) (*tree, error) {
+	tmp := "tmp-" + strconv.FormatUint(f.serial.Add(1), 10)
+	packed := tmp + ".download"
+	t, err := f.unpack(ctx, base, sum, packed, tmp)
+	if rmErr := f.cache.root.Remove(packed); rmErr != nil && !os.IsNotExist(rmErr) {
+		err = errors.Join(err, rmErr)
+	}
+	if t != nil || err == nil {
+		return t, nil
+	}
+	err = errors.Join(err, removeTree(f.cache.root, tmp))
+	if _, typed := errors.AsType[*fault.Fault](err); typed {
+		return nil, err
+	}
+	return nil, fault.New(fault.Retry, meta.ArtifactFailedReason, "fetch artifact %q: %w", digestPrefix+sum, err)
+}
+
+func (f *Fetcher) unpack(ctx context.Context, base, sum, packed, tmp string) (*tree, error) {
+	archive, err := f.cache.root.OpenFile(packed, os.O_CREATE|os.O_EXCL|os.O_RDWR, modeFile)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = archive.Close() }()
+	if err := f.download(ctx, base, sum, archive); err != nil {
+		return nil, err
+	}
+	if _, err := archive.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	if err := f.cache.root.Mkdir(tmp, modeDir); err != nil {
+		return nil, err
+	}
+	dst, err := f.cache.root.OpenRoot(tmp)
+	if err != nil {
+		return nil, err
+	}
+	done, err := Untar(ctx, archive, dst, f.config.Limits)
+	if err == nil {
+		err = freeze(dst)
+	}
+	if err := errors.Join(err, dst.Close()); err != nil {
+		return nil, err
+	}
+	return f.cache.insert(tmp, sum, done.Bytes)
+}
+
+// download writes the blob of a digest to w and checks it while it is read.
+func (f *Fetcher) download(ctx context.Context, base, sum string, w io.Writer) error {
+	state, err := f.config.Digests.Hash(crypto.SHA256)
+	if err != nil {
+		return err
+	}
+	body, err := f.get(ctx, base+blobURL+sum, f.config.Limits.Compressed)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(&digested{w: w, state: state, limit: f.config.Limits.Compressed}, body)
+	if err := errors.Join(err, body.Close()); err != nil {
+		return err
+	}
+	if got := hex.EncodeToString(state.Sum(nil)); got != sum {
+		return fmt.Errorf("the server sent %q: %w", digestPrefix+got, ErrDigest)
+	}
+	return nil
+}
+
+// get returns the body of a successful answer, bounded.
+func (f *Fetcher) get(ctx context.Context, address string, limit int64) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, fault.New(fault.Retry, meta.ArtifactFailedReason, "fetch artifact: %w", err)
+	}
+	// The digest is over the bytes as stored: nothing between may compress or expand them.
+	req.Header.Set("Accept-Encoding", "identity")
+	resp, err := f.config.Client.Do(req)
+	if err != nil {
+		return nil, fault.New(fault.Retry, meta.ArtifactFailedReason, "fetch artifact: %w", err)
+	}
+	if resp.StatusCode == http.StatusOK && resp.ContentLength <= limit {
+		return body{Reader: &bounded{ctx: ctx, r: resp.Body, limit: limit}, Closer: resp.Body}, nil
+	}
+	_ = resp.Body.Close()
+	switch resp.StatusCode {
+	case http.StatusOK:
+		return nil, fault.New(fault.Retry, meta.ArtifactFailedReason, "fetch %q: %d bytes announced: %w", address, resp.ContentLength, ErrTooLarge)
+	case http.StatusNotFound:
+		return nil, fault.New(fault.Wait, meta.ArtifactFailedReason, "%q: %w", address, ErrMissing)
+	default:
+		return nil, fault.New(fault.Retry, meta.ArtifactFailedReason, "fetch %q: the server answered %s", address, resp.Status)
+	}
+}
+
+// body closes what is below the bound.
+type body struct {
+	io.Reader
+	io.Closer
+}

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package artifact_test
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"sluice.dev/sluice/controllers/internal/artifact"
+)
+
+// list returns all files below dir with their modes, and content where it is short.
+func list(t testing.TB, fsys fs.FS) map[string]string {
+	t.Helper()
+	got := map[string]string{}
+	err := fs.WalkDir(fsys, ".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		content, err := fs.ReadFile(fsys, name)
+		got[name] = info.Mode().String() + " " + string(content)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func TestUntar(t *testing.T) {
+	small := artifact.Limits{Files: 5, Extracted: 100, Depth: 4}
+	many := make([]entry, 6)
+	for i := range many {
+		many[i] = entry{name: fmt.Sprintf("f%d", i)}
+	}
+	tests := map[string]struct {
+		archive []byte
+		limits  artifact.Limits
+		want    map[string]string
+		wantErr error
+	}{
+		"files and directories": {
+			archive: archive(t, entry{name: "./a/", kind: tar.TypeDir}, entry{name: "./a/run", content: "x", mode: 0o755},
+				entry{name: "b/c/d", content: "y", mode: 0o644}),
+			want: map[string]string{"a/run": "-rwx------ x", "b/c/d": "-rw------- y"},
+		},
+		"the header that git archive writes": {
+			archive: archive(t, entry{name: "pax_global_header", kind: tar.TypeXGlobalHeader}, entry{name: "a", content: "x"}),
+			want:    map[string]string{"a": "-rw------- x"},
+		},
+		"set-uid is not kept": {archive: archive(t, entry{name: "a", mode: 0o6755}), want: map[string]string{"a": "-rwx------ "}},
+		"dot dot":             {archive: archive(t, entry{name: "../evil", content: "x"}), wantErr: artifact.ErrUnsafe},
+		"dot dot inside":      {archive: archive(t, entry{name: "a/../../evil"}), wantErr: artifact.ErrUnsafe},
+		"dot dot that stays":  {archive: archive(t, entry{name: "a/../b"}), wantErr: artifact.ErrUnsafe},
+		"absolute":            {archive: archive(t, entry{name: "/etc/evil"}), wantErr: artifact.ErrUnsafe},
+		"backslash":           {archive: archive(t, entry{name: `..\evil`}), wantErr: artifact.ErrUnsafe},
+		"symbolic link":       {archive: archive(t, entry{name: "l", link: "/etc/passwd", kind: tar.TypeSymlink}), wantErr: artifact.ErrUnsafe},
+		"hard link":           {archive: archive(t, entry{name: "l", link: "a", kind: tar.TypeLink}), wantErr: artifact.ErrUnsafe},
+		"device":              {archive: archive(t, entry{name: "d", kind: tar.TypeChar}), wantErr: artifact.ErrUnsafe},
+		"pipe":                {archive: archive(t, entry{name: "d", kind: tar.TypeFifo}), wantErr: artifact.ErrUnsafe},
+		"the same file twice": {archive: archive(t, entry{name: "a", content: "1"}, entry{name: "./a", content: "2"}), wantErr: artifact.ErrUnsafe},
+		"a file as directory": {archive: archive(t, entry{name: "a"}, entry{name: "a/b"}), wantErr: artifact.ErrUnsafe},
+		"a directory as file": {archive: archive(t, entry{name: "a/b"}, entry{name: "a"}), wantErr: artifact.ErrUnsafe},
+		"links left out": {
+			archive: archive(t, entry{name: "l", link: "/etc", kind: tar.TypeSymlink}, entry{name: "l/passwd", content: "x"}),
+			limits:  artifact.Limits{Links: artifact.SkipLinks}, want: map[string]string{"l/passwd": "-rw------- x"},
+		},
+		"a link left out still may not leave": {
+			archive: archive(t, entry{name: "../l", link: "/etc", kind: tar.TypeSymlink}),
+			limits:  artifact.Limits{Links: artifact.SkipLinks}, wantErr: artifact.ErrUnsafe,
+		},
+		"too many files": {archive: archive(t, many...), limits: small, wantErr: artifact.ErrTooLarge},
+		"too deep":       {archive: archive(t, entry{name: "a/b/c/d/e"}), limits: small, wantErr: artifact.ErrTooLarge},
+		"too large":      {archive: archive(t, entry{name: "a", content: strings.Repeat("x", 101)}), limits: small, wantErr: artifact.ErrTooLarge},
+		"too large in sum": {
+			archive: archive(t, entry{name: "a", content: strings.Repeat("x", 60)}, entry{name: "b", content: strings.Repeat("x", 60)}),
+			limits:  small, wantErr: artifact.ErrTooLarge,
+		},
+		"too large compressed": {archive: archive(t, entry{name: "a", content: "x"}), limits: artifact.Limits{Compressed: 20}, wantErr: artifact.ErrTooLarge},
+		"a bomb":               {archive: bomb(t, 80<<20), wantErr: artifact.ErrTooLarge},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			parent := t.TempDir()
+			dir := filepath.Join(parent, "root")
+			if err := os.Mkdir(dir, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			done, err := artifact.Untar(t.Context(), bytes.NewReader(tc.archive), openRoot(t, dir), tc.limits)
+			if !errors.Is(err, tc.wantErr) {
+				t.Fatalf("error %v, want %v", err, tc.wantErr)
+			}
+			if entries, err := os.ReadDir(parent); err != nil || len(entries) != 1 {
+				t.Errorf("something was written outside: %v %v", entries, err)
+			}
+			if tc.wantErr != nil {
+				return
+			}
+			if diff := cmp.Diff(tc.want, list(t, os.DirFS(dir))); diff != "" {
+				t.Error(diff)
+			}
+			if done.Files == 0 {
+				t.Error("nothing was counted")
+			}
+		})
+	}
+}
+
+// bomb is one file of zeros, a thousand times larger than its archive.
+func bomb(t testing.TB, size int64) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	zipped := gzip.NewWriter(&out)
+	w := tar.NewWriter(zipped)
+	if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: "zeros", Size: size}); err != nil {
+		t.Fatal(err)
+	}
+	chunk := make([]byte, 1<<20)
+	for range size >> 20 {
+		if _, err := w.Write(chunk); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(w.Close(), zipped.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+func TestUntarPlainAndBroken(t *testing.T) {
+	zipped := archive(t, entry{name: "a", content: "x"})
+	r, err := gzip.NewReader(bytes.NewReader(zipped))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var plain bytes.Buffer
+	if _, err := plain.ReadFrom(r); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	if _, err := artifact.Untar(t.Context(), &plain, openRoot(t, dir), artifact.Limits{}); err != nil {
+		t.Errorf("a tar without compression: %v", err)
+	}
+	for name, data := range map[string][]byte{"cut off": zipped[:len(zipped)-10], "no tar": []byte(strings.Repeat("no", 600))} {
+		if _, err := artifact.Untar(t.Context(), bytes.NewReader(data), openRoot(t, t.TempDir()), artifact.Limits{}); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cause := errors.New("enough")
+	cancel(cause)
+	if _, err := artifact.Untar(ctx, bytes.NewReader(zipped), openRoot(t, t.TempDir()), artifact.Limits{}); !errors.Is(err, cause) {
+		t.Errorf("an ended context: %v", err)
+	}
+}
+
+func FuzzUntar(f *testing.F) {
+	f.Add(archive(f, entry{name: "a/b", content: "x"}, entry{name: "l", link: "a", kind: tar.TypeSymlink}))
+	f.Add(archive(f, entry{name: "../a"}))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		parent := t.TempDir()
+		dir := filepath.Join(parent, "root")
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		limits := artifact.Limits{Extracted: 1 << 20, Files: 100, Depth: 8, Links: artifact.SkipLinks}
+		done, _ := artifact.Untar(t.Context(), bytes.NewReader(data), openRoot(t, dir), limits)
+		if done.Bytes > limits.Extracted {
+			t.Errorf("%d bytes extracted", done.Bytes)
+		}
+		if entries, err := os.ReadDir(parent); err != nil || len(entries) != 1 {
+			t.Errorf("something was written outside: %v %v", entries, err)
+		}
+	})
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kustomize
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
+	"github.com/fluxcd/pkg/apis/meta"
+
+	"sluice.dev/sluice/controllers/internal/events"
+	"sluice.dev/sluice/controllers/internal/harness"
+	"sluice.dev/sluice/controllers/internal/status"
+)
+
+// Name is the controller's name: its field manager for applied objects, its lease, and the reporter of its events.
+const Name = "kustomize-controller"
+
+// StatusManager owns the status of Kustomizations (spec row K-43).
+const StatusManager = "gotk-kustomize-controller"
+
+// slack is what a run may take beyond the time that spec.timeout gives to its checks.
+const slack = 2 * time.Minute
+
+// Controller reconciles Kustomizations.
+type Controller struct {
+	config Config
+	memory *memory
+	queue  *waker
+}
+
+// New returns a controller.
+func New(config Config) (*Controller, error) {
+	if err := config.Validate(); err != nil {
+		return nil, err
+	}
+	return &Controller{config: config, memory: newMemory(), queue: newWaker()}, nil
+}
+
+// Loop returns the controller as stages: what is done, in which order, and what each failure is called.
+func (c *Controller) Loop() harness.Loop[*kustomizev1.Kustomization, run] {
+	return harness.Loop[*kustomizev1.Kustomization, run]{
+		Kind: kustomizev1.KustomizationKind,
+		New:  func() *kustomizev1.Kustomization { return &kustomizev1.Kustomization{} },
+		Fields: func(obj *kustomizev1.Kustomization) harness.Fields {
+			return harness.Fields{Suspended: obj.Spec.Suspend, ObservedGeneration: &obj.Status.ObservedGeneration, Request: &obj.Status.ReconcileRequestStatus}
+		},
+		Open:  c.open,
+		Close: (*run).close,
+		Stages: []harness.Stage[*kustomizev1.Kustomization, run]{
+			{Name: "admit", Reason: accessDeniedReason, Run: c.admit},
+			{Name: "depend", Reason: meta.DependencyNotReadyReason, Run: c.depend},
+			{Name: "connect", Reason: meta.ReconciliationFailedReason, Run: c.connect},
+			{Name: "compare", Reason: meta.ReconciliationFailedReason, Run: c.compare},
+			{Name: "fetch", Phase: phase("Fetching manifests"), Reason: meta.ArtifactFailedReason, Run: c.fetch},
+			{Name: "build", Reason: meta.BuildFailedReason, Run: c.build},
+			{Name: "decide", Reason: meta.BuildFailedReason, Run: c.decide},
+			{Name: "intend", Reason: meta.ReconciliationFailedReason, Run: c.intend},
+			{Name: "apply", Persist: true, Reason: meta.ReconciliationFailedReason, Run: c.apply},
+			{Name: "assess", Reason: meta.HealthCheckFailedReason, Run: c.assess},
+			{Name: "finish", Reason: meta.ReconciliationFailedReason, Run: c.finish},
+		},
+		Success:    c.success,
+		Finalize:   c.finalize,
+		Timeout:    func(obj *kustomizev1.Kustomization) time.Duration { return obj.GetTimeout() + slack },
+		RetryLimit: func(obj *kustomizev1.Kustomization) time.Duration { return obj.GetRetryInterval() },
+	}
+}
+
+// phase says what is being done, for the condition Reconciling (spec row K-02).
+func phase(what string) func(*kustomizev1.Kustomization, *run) string {
+	return func(obj *kustomizev1.Kustomization, r *run) string {
+		return fmt.Sprintf("%s for revision %s with a timeout of %s", what, r.source.artifact.Revision, obj.GetTimeout())
+	}
+}
+
+func (c *Controller) open(context.Context, *kustomizev1.Kustomization) (*run, error) {
+	return &run{started: c.config.Now()}, nil
+}
+
+// finish records what has been achieved. A run in which nothing changed leaves no trace in the status.
+func (c *Controller) finish(_ context.Context, obj *kustomizev1.Kustomization, r *run) error {
+	origin := r.source.artifact.Metadata[originRevisionKey]
+	same := obj.Status.LastAppliedRevision == r.source.artifact.Revision && obj.Status.LastAppliedOriginRevision == origin
+	if same && status.Is(obj.Status.Conditions, meta.ReadyCondition, "True") && !r.result.Changed() && obj.Status.ObservedGeneration == obj.Generation {
+		return harness.ErrUnchanged
+	}
+	obj.Status.LastAppliedRevision, obj.Status.LastAppliedOriginRevision = r.source.artifact.Revision, origin
+	done, _ := c.memory.get(keyOf(obj))
+	now := c.config.Now()
+	obj.Status.History.Upsert(done.set, now, done.elapsed+now.Sub(r.started), meta.ReconciliationSucceededReason, c.revisions(r))
+	return nil
+}
+
+// revisions is the metadata of a history entry.
+func (c *Controller) revisions(r *run) map[string]string {
+	out := map[string]string{"revision": r.source.artifact.Revision}
+	if origin := r.source.artifact.Metadata[originRevisionKey]; origin != "" {
+		out["originRevision"] = origin
+	}
+	return out
+}
+
+func (c *Controller) success(obj *kustomizev1.Kustomization, r *run) harness.Success {
+	group := kustomizev1.GroupVersion.Group
+	metadata := map[string]string{group + "/revision": r.source.artifact.Revision, group + "/commit_status": "update"}
+	if origin := r.source.artifact.Metadata[originRevisionKey]; origin != "" {
+		metadata[group+"/originRevision"] = origin
+	}
+	return harness.Success{
+		Reason: meta.ReconciliationSucceededReason, Message: "Applied revision: " + r.source.artifact.Revision,
+		Event: &events.Event{
+			Reason: meta.ReconciliationSucceededReason, Metadata: metadata,
+			Message: fmt.Sprintf("Reconciliation finished in %s, next run in %s", c.config.Now().Sub(r.started).Round(time.Millisecond), obj.Spec.Interval.Duration),
+		},
+	}
+}
+
+// wake makes an object run after a while, whoever asks: a watch, a timer, a change of policy.
+func (c *Controller) wake(key types.NamespacedName, after time.Duration) { c.queue.wake(key, after) }
+
+// Wake makes an object run after a while. It is what apply/drift notifies.
+func (c *Controller) Wake(key types.NamespacedName, after time.Duration) { c.wake(key, after) }

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	sourcev1 "github.com/fluxcd/source-controller/api/v1"
+
+	"sluice.dev/sluice/internal/build"
+)
+
+// program is the manager's name in the User-Agent and in statements.
+const program = "sluice-manager"
+
+// Run runs the selected controllers until ctx ends, and returns after they have stopped. Logs go to out.
+func Run(ctx context.Context, c Config, kube *rest.Config, out io.Writer) error {
+	if err := c.Validate(); err != nil {
+		return err
+	}
+	log, err := newLogger(c.Log, out)
+	if err != nil {
+		return err
+	}
+	ctrl.SetLogger(log)
+	selected := Select(c.Controllers)
+	m, err := newManager(c, kube, log, selected)
+	if err != nil {
+		return err
+	}
+	p, err := assemble(ctx, c, m, log)
+	if err != nil {
+		return err
+	}
+	defer p.close(log)
+	for _, d := range selected {
+		if err := d.register(ctx, p); err != nil {
+			return fmt.Errorf("controller %s: %w", d.Name, err)
+		}
+	}
+	log.Info("starting", "version", build.Read().Version, "controllers", c.Controllers, "fips", p.backend.Module().Status)
+	return m.Start(ctx)
+}
+
+func newManager(c Config, kube *rest.Config, log logr.Logger, selected []Descriptor) (ctrl.Manager, error) {
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), sourcev1.AddToScheme(scheme)); err != nil {
+		return nil, err
+	}
+	for _, d := range selected {
+		if err := d.AddToScheme(scheme); err != nil {
+			return nil, err
+		}
+	}
+	kube = rest.CopyConfig(kube)
+	kube.UserAgent, kube.QPS, kube.Burst = build.Read().UserAgent(program), c.Kube.QPS, c.Kube.Burst
+	kube.WarningHandler = rest.NoWarnings{}
+	options := ctrl.Options{
+		Scheme: scheme, Logger: log,
+		Metrics:                 metricsserver.Options{BindAddress: c.MetricsAddr},
+		HealthProbeBindAddress:  c.HealthAddr,
+		LeaderElection:          c.Leader.Enabled,
+		LeaderElectionID:        leaseName(selected),
+		LeaderElectionNamespace: c.RuntimeNamespace, LeaderElectionReleaseOnCancel: c.Leader.ReleaseOnCancel,
+		LeaseDuration: &c.Leader.LeaseDuration, RenewDeadline: &c.Leader.RenewDeadline, RetryPeriod: &c.Leader.RetryPeriod,
+		// Managed fields of Flux objects are nobody's business here, and half of their size.
+		Cache: cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
+		// What tenants keep to themselves is read when needed and not kept.
+		Client: client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}, &corev1.ConfigMap{}, &corev1.Namespace{}}}},
+	}
+	if !c.WatchAllNamespaces {
+		options.Cache.DefaultNamespaces = map[string]cache.Config{c.RuntimeNamespace: {}}
+	}
+	m, err := ctrl.NewManager(kube, options)
+	if err != nil {
+		return nil, fmt.Errorf("set up the manager: %w", err)
+	}
+	return m, errors.Join(m.AddHealthzCheck("ping", healthz.Ping), m.AddReadyzCheck("caches", func(r *http.Request) error {
+		ctx, cancel := context.WithTimeout(r.Context(), time.Second)
+		defer cancel()
+		if !m.GetCache().WaitForCacheSync(ctx) {
+			return errors.New("caches are not filled yet")
+		}
+		return nil
+	}))
+}
+
+// leaseName is Flux's for a single controller; several in one process share one.
+func leaseName(selected []Descriptor) string {
+	if len(selected) == 1 {
+		return selected[0].Component + "-leader-election"
+	}
+	return program + "-leader-election"
+}
+
+// listen opens the address that artifacts are served on, so that its port is known before anybody is told.
+func listen(addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("--storage-addr %q: %w", addr, err)
+	}
+	return l, nil
+}
+
+// localURL is how this process reaches what it serves itself.
+func localURL(addr net.Addr) string {
+	_, port, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		return "http://" + addr.String()
+	}
+	return "http://" + net.JoinHostPort("127.0.0.1", port)
+}
+
+func hostname() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return program
+	}
+	return name
+}

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
+
+	"sluice.dev/sluice/compliance/ledger"
+	"sluice.dev/sluice/controllers/internal/apply"
+	"sluice.dev/sluice/controllers/internal/apply/drift"
+	"sluice.dev/sluice/controllers/internal/apply/health"
+	"sluice.dev/sluice/controllers/internal/apply/ownership"
+	"sluice.dev/sluice/controllers/internal/artifact"
+	"sluice.dev/sluice/controllers/kustomize"
+	"sluice.dev/sluice/controllers/kustomize/render"
+	"sluice.dev/sluice/controllers/source"
+	"sluice.dev/sluice/impersonation"
+	"sluice.dev/sluice/impersonation/tokens"
+	"sluice.dev/sluice/internal/build"
+	"sluice.dev/sluice/internal/oci"
+	"sluice.dev/sluice/internal/transport"
+	"sluice.dev/sluice/internal/verify"
+	"sluice.dev/sluice/internal/verify/attest"
+)
+
+// registerSource adds the source controllers and the server of their artifacts.
+func registerSource(ctx context.Context, p *parts) error {
+	key, err := p.statementKey(ctx)
+	if err != nil {
+		return fmt.Errorf("statement key: %w", err)
+	}
+	if p.storage, err = listen(p.config.StorageAddr); err != nil {
+		return err
+	}
+	store, err := artifact.Open(p.config.Storage.Path, artifact.Config{
+		Digests: p.backend, AdvertisedAddress: p.advertised(),
+		RetentionTTL: p.config.Storage.RetentionTTL, RetentionRecords: p.config.Storage.RetentionRecords,
+	})
+	if err != nil {
+		return fmt.Errorf("--storage-path: %w", err)
+	}
+	p.closers = append(p.closers, store)
+	if err := p.manager.Add(always(p.serveArtifacts(store.Handler()))); err != nil {
+		return err
+	}
+	temp, err := p.config.tempDir("source")
+	if err != nil {
+		return err
+	}
+	agent := build.Read().UserAgent(program)
+	sources := source.Config{
+		Secrets: p.manager.GetAPIReader(), Store: store, Decider: p.policy, Grants: p.policy.Parameters,
+		IsPlatform: p.config.IsPlatform, OwnNamespaces: p.config.platformNamespaces(),
+		Backend: p.backend, FIPS: p.fips, Key: key, Registries: oci.NewPool(oci.PoolConfig{UserAgent: agent}),
+		Producer: agent, UserAgent: agent, TempDir: temp, Now: time.Now,
+	}
+	recorder, err := p.recorder(source.Name)
+	if err != nil {
+		return err
+	}
+	return sources.Register(p.manager, p.deps(recorder), p.harness(source.Name), p.config.Concurrent)
+}
+
+// advertised is the host in the URLs of artifacts: as configured, else the Service that Flux's manifests make.
+func (p *parts) advertised() string {
+	if p.config.Storage.AdvertisedAddr != "" {
+		return p.config.Storage.AdvertisedAddr
+	}
+	return "source-controller." + p.config.RuntimeNamespace + ".svc.cluster.local."
+}
+
+func (p *parts) serveArtifacts(handler http.Handler) func(context.Context) error {
+	return func(ctx context.Context) error {
+		server := transport.NewServer(handler, transport.ServerOptions{})
+		stopped := make(chan error, 1)
+		go func() { stopped <- server.Serve(p.storage) }()
+		select {
+		case err := <-stopped:
+			return fmt.Errorf("artifact server: %w", err)
+		case <-ctx.Done():
+		}
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		err := server.Shutdown(bounded)
+		<-stopped
+		return err
+	}
+}
+
+// registerKustomize adds the Kustomization controller.
+func registerKustomize(ctx context.Context, p *parts) error {
+	lockdown := impersonation.Lockdown{
+		PlatformNamespaces: p.config.platformNamespaces(), PlatformServiceAccount: impersonation.DefaultPlatformServiceAccount,
+		ControllerServiceAccounts: components(), DefaultServiceAccount: p.config.DefaultServiceAccount,
+	}
+	broker, err := tokens.New(tokens.Config{Manager: p.manager.GetConfig(), Scheme: p.manager.GetScheme(), Metrics: metrics.Registry})
+	if err != nil {
+		return err
+	}
+	fetcher, err := p.fetcher(ctx)
+	if err != nil {
+		return err
+	}
+	evidence, err := p.ledger(ctx)
+	if err != nil {
+		return err
+	}
+	var c *kustomize.Controller
+	wide := func(id impersonation.Identity) bool { return lockdown.Platform(id.Namespace()) }
+	reader := ownership.NewReader(apply.DefaultManager, nil, p.backend)
+	label := apply.Owner{Group: apply.KustomizeGroup}.Label()
+	drifts, err := drift.New(drift.Config{
+		Reader: reader, Label: label, Wide: wide,
+		Notify: func(owner client.ObjectKey, after time.Duration) { c.Wake(owner, after) },
+	})
+	if err != nil {
+		return err
+	}
+	healths, err := health.NewTracker(health.Config{Label: label, Wide: wide})
+	if err != nil {
+		return err
+	}
+	writer, err := apply.NewEngine(apply.Config{Reader: reader, Digests: p.backend, Drift: drifts, Concurrency: p.config.ConcurrentSSA})
+	if err != nil {
+		return err
+	}
+	if c, err = kustomize.New(kustomize.Config{
+		Reader: p.manager.GetClient(), Broker: broker, Lockdown: lockdown, Decider: p.policy, Fetcher: fetcher, ArtifactServer: p.artifactServer(),
+		Renderer: render.New(render.Limits{}), Engine: writer, Drift: drifts, Health: healths, Ledger: evidence, Digests: p.backend,
+		NoCrossNamespaceRefs: p.config.NoCrossNamespaceRefs, Now: time.Now,
+	}); err != nil {
+		return err
+	}
+	if err := errors.Join(p.manager.Add(led(drifts.Run)), p.manager.Add(led(healths.Run))); err != nil {
+		return err
+	}
+	p.wakers = append(p.wakers, wakeAll(p.manager.GetClient(), c))
+	recorder, err := p.recorder(kustomize.Name)
+	if err != nil {
+		return err
+	}
+	return c.Register(ctx, p.manager, p.deps(recorder), p.harness(kustomize.StatusManager), p.config.Concurrent)
+}
+
+// led is a runnable of the leader.
+type led func(ctx context.Context) error
+
+// Start implements manager.Runnable.
+func (f led) Start(ctx context.Context) error { return f(ctx) }
+
+// components are the names of the controllers' ServiceAccounts.
+func components() []string {
+	var out []string
+	for _, d := range All() {
+		out = append(out, d.Component)
+	}
+	return out
+}
+
+func (p *parts) fetcher(ctx context.Context) (*artifact.Fetcher, error) {
+	trusted, err := p.trustedStatements(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("statement keys: %w", err)
+	}
+	dir, err := p.config.tempDir("artifacts")
+	if err != nil {
+		return nil, err
+	}
+	client, err := transport.NewClient(transport.ClientOptions{UserAgent: build.Read().UserAgent(program)})
+	if err != nil {
+		return nil, err
+	}
+	f, err := artifact.NewFetcher(artifact.FetcherConfig{
+		Dir: dir, Client: client, Digests: p.backend,
+		Prove: func(ctx context.Context, envelope []byte, digest, revision string, origin verify.Origin) (verify.Proof, error) {
+			return attest.Prove(ctx, envelope, trusted, attest.Expectation{Digest: digest, Revision: revision, Origin: origin})
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.closers = append(p.closers, f)
+	return f, nil
+}
+
+// artifactServer is where artifacts come from. It is never taken from a status.
+func (p *parts) artifactServer() string {
+	switch {
+	case p.config.ArtifactServer != "":
+		return p.config.ArtifactServer
+	case p.storage != nil:
+		return localURL(p.storage.Addr())
+	default:
+		return "http://" + p.advertised()
+	}
+}
+
+func (p *parts) ledger(ctx context.Context) (*ledger.Ledger, error) {
+	uid, err := p.clusterUID(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l, err := ledger.Open(ctx, filepath.Join(p.config.StateDir, "ledger"), ledger.Config{
+		Digests: p.backend, ClusterUID: uid, Component: build.Read().UserAgent(program),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("ledger: %w", err)
+	}
+	p.closers = append(p.closers, l)
+	return l, nil
+}
+
+// wakeAll runs every Kustomization again: a denial may be one no longer.
+func wakeAll(reader client.Reader, c *kustomize.Controller) func(context.Context) {
+	return func(ctx context.Context) {
+		var list kustomizev1.KustomizationList
+		if err := reader.List(ctx, &list); err != nil {
+			return // the process is ending
+		}
+		for i := range list.Items {
+			c.Wake(client.ObjectKeyFromObject(&list.Items[i]), 0)
+		}
+	}
+}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package source
+
+import (
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"sluice.dev/sluice/controllers/internal/artifact"
+	"sluice.dev/sluice/internal/fips"
+	"sluice.dev/sluice/internal/oci"
+	"sluice.dev/sluice/internal/sign"
+	"sluice.dev/sluice/policy"
+	"sluice.dev/sluice/policy/parameters"
+)
+
+// Config is what both source controllers work with. All fields are required.
+type Config struct {
+	// Secrets reads Secrets, past any cache.
+	Secrets client.Reader
+	// Store keeps artifacts.
+	Store *artifact.Store
+	// Decider is asked before anything is fetched.
+	Decider policy.Decider
+	// Grants returns what the platform grants to tenants; it is asked anew for every run.
+	Grants func() parameters.Parameters
+	// IsPlatform says whose namespace it is.
+	IsPlatform func(namespace string) bool
+	// OwnNamespaces are the platform's.
+	OwnNamespaces []string
+	// Backend does the cryptography, and FIPS refuses what the profile refuses.
+	Backend fips.Backend
+	FIPS    fips.Policy
+	// Key signs the statement about each artifact.
+	Key *sign.Key
+	// Registries keeps sessions with OCI registries.
+	Registries *oci.Pool
+	// Producer names program and version in statements, UserAgent in requests.
+	Producer, UserAgent string
+	// TempDir is where content lies while it is looked at.
+	TempDir string
+	// Now is the clock.
+	Now func() time.Time
+}

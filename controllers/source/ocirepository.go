@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package source
+
+import (
+	"context"
+	"os"
+	"path"
+	"strings"
+
+	"k8s.io/utils/ptr"
+
+	sourcev1 "github.com/fluxcd/source-controller/api/v1"
+
+	"sluice.dev/sluice/controllers/internal/artifact"
+	"sluice.dev/sluice/controllers/internal/gate"
+	"sluice.dev/sluice/controllers/internal/harness"
+	"sluice.dev/sluice/internal/fault"
+	"sluice.dev/sluice/internal/oci"
+	"sluice.dev/sluice/internal/transport"
+	"sluice.dev/sluice/internal/verify"
+	"sluice.dev/sluice/internal/verify/cosign"
+	"sluice.dev/sluice/policy"
+)
+
+// latestFile is the second name of an OCIRepository's current artifact (spec row S-14).
+const latestFile = "latest.tar.gz"
+
+// ociRun is what the stages of one run hand on.
+type ociRun struct {
+	harness.Notes
+
+	origin    verify.Origin
+	trust     verify.Policy // empty unless verification is asked for
+	client    *oci.Client
+	head      oci.Descriptor
+	statement verify.Statement
+	blob      *artifact.Blob
+	metadata  map[string]string
+}
+
+// close lets go of content that was not published.
+func (r *ociRun) close() {
+	if r.blob != nil {
+		r.blob.Release()
+	}
+}
+
+// ociAdmit refuses what policy does not allow and what this version cannot do.
+func (c Config) ociAdmit(ctx context.Context, obj *sourcev1.OCIRepository, r *ociRun) error {
+	r.origin = verify.Origin{
+		Kind: sourcev1.OCIRepositoryKind, Namespace: obj.Namespace, Name: obj.Name, UID: string(obj.UID), URL: obj.Spec.URL,
+	}
+	content, err := gate.Object(obj, sourcev1.GroupVersion.WithKind(sourcev1.OCIRepositoryKind))
+	if err != nil {
+		return err
+	}
+	if _, err := gate.Check(ctx, c.Decider, policy.Query{
+		Stage: policy.Spec, Platform: c.IsPlatform(obj.Namespace), Object: content, OwnNamespaces: c.OwnNamespaces,
+	}); err != nil {
+		return err
+	}
+	switch spec := obj.Spec; {
+	case spec.Provider != "" && spec.Provider != sourcev1.GenericOCIProvider:
+		return unsupported("spec.provider: " + spec.Provider)
+	case spec.ServiceAccountName != "":
+		return unsupported("spec.serviceAccountName")
+	case spec.ProxySecretRef != nil:
+		return unsupported("spec.proxySecretRef")
+	case obj.GetLayerOperation() != sourcev1.OCILayerExtract:
+		return unsupported("spec.layerSelector.operation: " + obj.GetLayerOperation())
+	}
+	return nil
+}
+
+// ociConnect reads credentials, authorities and trusted keys.
+func (c Config) ociConnect(ctx context.Context, obj *sourcev1.OCIRepository, r *ociRun) error {
+	repository, err := oci.ParseURL(obj.Spec.URL)
+	if err != nil {
+		return err
+	}
+	credentials, err := c.secretData(ctx, obj.Namespace, obj.Spec.SecretRef)
+	if err != nil {
+		return err
+	}
+	keychain, err := dockerConfig(obj, credentials)
+	if err != nil {
+		return err
+	}
+	certificates, err := c.secretData(ctx, obj.Namespace, obj.Spec.CertSecretRef)
+	if err != nil {
+		return err
+	}
+	if obj.Spec.Verify != nil {
+		if r.trust, err = c.ociTrust(ctx, obj); err != nil {
+			return err
+		}
+	}
+	config := oci.Config{
+		Repository: repository, Keychain: keychain, Insecure: obj.Spec.Insecure,
+		TLS: transport.TLS{CA: certificates["ca.crt"], SystemRoots: true, Cert: certificates["tls.crt"], Key: certificates["tls.key"]},
+	}
+	if obj.Spec.Timeout != nil {
+		config.Timeout = obj.Spec.Timeout.Duration
+	}
+	r.client, err = c.Registries.Client(config)
+	return err
+}
+
+// dockerConfigKey is the entry of a Secret of type kubernetes.io/dockerconfigjson.
+const dockerConfigKey = ".dockerconfigjson"
+
+func dockerConfig(obj *sourcev1.OCIRepository, data map[string][]byte) (*oci.Keychain, error) {
+	if obj.Spec.SecretRef == nil {
+		return nil, nil
+	}
+	document, ok := data[dockerConfigKey]
+	if !ok {
+		return nil, fault.New(fault.Retry, sourcev1.AuthenticationFailedReason,
+			"secret '%s/%s' has no entry %q: make it with type kubernetes.io/dockerconfigjson", obj.Namespace, obj.Spec.SecretRef.Name, dockerConfigKey)
+	}
+	keychain, err := oci.ParseDockerConfig(document)
+	if err != nil {
+		return nil, fault.New(fault.Retry, sourcev1.AuthenticationFailedReason, "secret '%s/%s': %w", obj.Namespace, obj.Spec.SecretRef.Name, err)
+	}
+	return keychain, nil
+}
+
+// ociResolve asks where the reference points, and notices when the artifact in store is what would be pulled.
+func (c Config) ociResolve(ctx context.Context, obj *sourcev1.OCIRepository, r *ociRun) (err error) {
+	if r.head, err = r.client.Resolve(ctx, ociReference(obj.Spec.Reference)); err != nil {
+		return err
+	}
+	held, claim, ok := c.current(ctx, r.origin)
+	if !ok || held.Revision != r.head.Revision() {
+		r.NewWork()
+	}
+	if !ok || held.Revision != r.head.Revision() || !ptr.Equal(obj.Spec.Ignore, obj.Status.ObservedIgnore) ||
+		!ptr.Equal(obj.Spec.LayerSelector, obj.Status.ObservedLayerSelector) {
+		return nil
+	}
+	trust, err := verify.Trust(c.Backend, r.trust)
+	if err != nil {
+		return err
+	}
+	wanted := obj.Spec.Verify != nil
+	if wanted != claim.Statement.Verified() || wanted && claim.Statement.Trust != trust {
+		return nil
+	}
+	r.statement = claim.Statement
+	obj.Status.Artifact = &held
+	noteArtifact(&r.Notes, r.statement, wanted, stored(&held))
+	return harness.ErrUnchanged
+}
+
+func ociReference(ref *sourcev1.OCIRepositoryRef) oci.Reference {
+	if ref == nil {
+		return oci.Reference{}
+	}
+	return oci.Reference{Digest: ref.Digest, SemVer: ref.SemVer, SemverFilter: ref.SemverFilter, Tag: ref.Tag}
+}
+
+// ociVerify checks the signature that spec.verify asks for, before a byte of content is pulled.
+func (c Config) ociVerify(ctx context.Context, obj *sourcev1.OCIRepository, r *ociRun) error {
+	subject := verify.Subject{Reference: r.client.Repository(), Digest: r.head.Digest}
+	if obj.Spec.Verify == nil {
+		r.statement = verify.Statement{Subject: subject, Method: verify.None}
+		return nil
+	}
+	v, err := cosign.New(cosign.Config{Registry: r.client, Backend: c.Backend, Now: c.Now})
+	if err != nil {
+		return err
+	}
+	if r.statement, err = v.Verify(ctx, subject, r.trust); err != nil {
+		return verificationFault(err, sourcev1.VerificationError)
+	}
+	return nil
+}
+
+// ociPull unpacks the layer and archives it anew, so that ignore rules hold and equal content has an equal digest.
+func (c Config) ociPull(ctx context.Context, obj *sourcev1.OCIRepository, r *ociRun) error {
+	layer, err := r.client.Pull(ctx, r.head, oci.LayerSelector{MediaType: obj.GetLayerMediaType()})
+	if err != nil {
+		return err
+	}
+	defer layer.Close() //nolint:errcheck // what was read has been checked by its digest
+	dir, err := os.MkdirTemp(c.TempDir, "oci-")
+	if err != nil {
+		return fault.New(fault.Retry, sourcev1.DirCreationFailedReason, "make a folder for the layer: %w", err)
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // a leftover in the temporary folder is removed with it
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return fault.New(fault.Retry, sourcev1.DirCreationFailedReason, "open the folder for the layer: %w", err)
+	}
+	defer root.Close() //nolint:errcheck // its files are closed
+	if _, err := artifact.Untar(ctx, layer, root, artifact.Limits{Links: artifact.SkipLinks}); err != nil {
+		return fault.New(fault.Retry, sourcev1.OCILayerOperationFailedReason, "unpack layer %s: %w", layer.Digest, err)
+	}
+	r.metadata = layer.Annotations
+	r.blob, err = c.archive(ctx, root.FS(), obj.Spec.Ignore)
+	return err
+}
+
+// ociPublish makes what was pulled the artifact.
+func (c Config) ociPublish(ctx context.Context, obj *sourcev1.OCIRepository, r *ociRun) error {
+	published, err := c.publish(ctx, r.blob, product{
+		origin: r.origin, statement: r.statement, file: strings.TrimPrefix(r.head.Digest, "sha256:") + ".tar.gz", latest: latestFile,
+		revision: r.head.Revision(), metadata: r.metadata,
+	})
+	if err != nil {
+		return err
+	}
+	obj.Status.Artifact, obj.Status.ObservedIgnore, obj.Status.ObservedLayerSelector = published, obj.Spec.Ignore, obj.Spec.LayerSelector
+	obj.Status.URL = strings.TrimSuffix(published.URL, published.Path) + path.Dir(published.Path) + "/" + latestFile
+	noteArtifact(&r.Notes, r.statement, obj.Spec.Verify != nil, stored(published))
+	return nil
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package source
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+
+	"github.com/fluxcd/pkg/apis/meta"
+	sourcev1 "github.com/fluxcd/source-controller/api/v1"
+
+	"sluice.dev/sluice/controllers/internal/artifact"
+	"sluice.dev/sluice/controllers/internal/artifact/ignore"
+	"sluice.dev/sluice/internal/fault"
+	"sluice.dev/sluice/internal/verify"
+	"sluice.dev/sluice/internal/verify/attest"
+)
+
+// product is content ready to be published.
+type product struct {
+	origin    verify.Origin
+	statement verify.Statement
+	file      string
+	latest    string
+	revision  string
+	metadata  map[string]string
+}
+
+// archive stores a directory as the artifact's content, without what the ignore rules leave out (spec row S-18).
+func (c Config) archive(ctx context.Context, tree fs.FS, rules *string) (*artifact.Blob, error) {
+	ignored, err := ignore.Load(ctx, tree, rules)
+	if err != nil {
+		return nil, fault.New(fault.Retry, "SourceIgnoreError", "read ignore rules: %w", err)
+	}
+	blob, err := c.Store.Archive(ctx, artifact.Tree{FS: tree, Ignore: ignored.Ignored})
+	if err != nil {
+		return nil, fault.New(fault.Retry, sourcev1.ArchiveOperationFailedReason, "archive: %w", err)
+	}
+	return blob, nil
+}
+
+// publish signs the statement about a blob and makes it the source's artifact.
+func (c Config) publish(ctx context.Context, blob *artifact.Blob, p product) (*meta.Artifact, error) {
+	envelope, err := attest.Seal(ctx, c.Key, verify.Claim{
+		Digest: blob.Digest(), Revision: p.revision, Origin: p.origin, Statement: p.statement, FetchedAt: c.Now().UTC(), Producer: c.Producer,
+	})
+	if err != nil {
+		return nil, fault.New(fault.Retry, sourcev1.ArchiveOperationFailedReason, "sign statement: %w", err)
+	}
+	published, err := c.Store.Publish(ctx, artifact.KeyOf(p.origin), artifact.Publication{
+		Blob: blob, File: p.file, Latest: p.latest, Revision: p.revision, Metadata: p.metadata, Statement: envelope,
+	})
+	if err != nil {
+		return nil, fault.New(fault.Retry, sourcev1.ArchiveOperationFailedReason, "store artifact: %w", err)
+	}
+	return &published, nil
+}
+
+// current returns the artifact in store and the claim about it, when both are whole. What is damaged or missing is
+// fetched again, so it is no error.
+func (c Config) current(ctx context.Context, origin verify.Origin) (meta.Artifact, verify.Claim, bool) {
+	key := artifact.KeyOf(origin)
+	if err := c.Store.Verify(ctx, key); err != nil {
+		return meta.Artifact{}, verify.Claim{}, false
+	}
+	held, ok := c.Store.Current(key)
+	if !ok {
+		return meta.Artifact{}, verify.Claim{}, false
+	}
+	envelope, err := c.Store.Statement(key, held.Digest)
+	if err != nil {
+		return meta.Artifact{}, verify.Claim{}, false
+	}
+	trusted, err := attest.NewTrustedKeys(c.Backend, c.Key.PublicPEM())
+	if err != nil {
+		return meta.Artifact{}, verify.Claim{}, false
+	}
+	proof, err := attest.Prove(ctx, envelope, trusted, attest.Expectation{Digest: held.Digest, Revision: held.Revision, Origin: origin})
+	if err != nil {
+		return meta.Artifact{}, verify.Claim{}, false
+	}
+	return held, proof.Claim(), true
+}
+
+// stored is the message about an artifact in store.
+func stored(a *meta.Artifact) string { return "stored artifact for revision '" + a.Revision + "'" }
+
+// verificationFault gives an error of a verifier its kind: a signature that does not hold is a denial, a registry that does not
+// answer may do so later.
+func verificationFault(err error, reason string) error {
+	if f, ok := errors.AsType[*fault.Fault](err); ok {
+		return f
+	}
+	if errors.Is(err, verify.ErrNotVerified) || errors.Is(err, verify.ErrNoPolicy) {
+		return fault.New(fault.Denied, reason, "%w", err)
+	}
+	return fault.New(fault.Retry, reason, "%w", err)
+}

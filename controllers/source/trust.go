@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package source
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/fluxcd/pkg/apis/meta"
+	sourcev1 "github.com/fluxcd/source-controller/api/v1"
+
+	"sluice.dev/sluice/internal/fault"
+	"sluice.dev/sluice/internal/verify"
+)
+
+// trustedRootKey is the entry of a Secret with a private Sigstore's trusted root (spec row S-57).
+const trustedRootKey = "trusted_root.json"
+
+// trust returns whom to believe for a source. In a tenant's namespace that is what the platform's parameters say, and
+// the object's own references are not looked at: a tenant does not choose its judge (policy rule 4). In a platform
+// namespace the object's references count.
+func (c Config) trust(namespace string, own func() (verify.Policy, error)) (verify.Policy, error) {
+	if c.IsPlatform(namespace) {
+		return own()
+	}
+	p := c.Grants().For(namespace).Verification.Policy()
+	if p.Empty() {
+		return verify.Policy{}, fault.New(fault.Denied, sourcev1.VerificationError,
+			"the platform names no trusted key and no trusted identity for namespace %q: ask the platform team to add one to the policy parameters", namespace)
+	}
+	return p, nil
+}
+
+// gitTrust reads the keys of spec.verify.secretRef (spec row S-42).
+func (c Config) gitTrust(ctx context.Context, obj *sourcev1.GitRepository) (verify.Policy, error) {
+	return c.trust(obj.Namespace, func() (verify.Policy, error) {
+		data, err := c.secretData(ctx, obj.Namespace, &obj.Spec.Verification.SecretRef)
+		return verify.Policy{Keys: keys(data, "")}, err
+	})
+}
+
+// ociTrust reads what spec.verify of an OCIRepository refers to (spec rows S-56 and S-57).
+func (c Config) ociTrust(ctx context.Context, obj *sourcev1.OCIRepository) (verify.Policy, error) {
+	if p := obj.Spec.Verify.Provider; p != "cosign" {
+		return verify.Policy{}, unsupported("spec.verify.provider: " + p)
+	}
+	return c.trust(obj.Namespace, func() (verify.Policy, error) {
+		data, err := c.secretData(ctx, obj.Namespace, obj.Spec.Verify.SecretRef)
+		if err != nil {
+			return verify.Policy{}, err
+		}
+		p := verify.Policy{Keys: keys(data, ".pub")}
+		for _, m := range obj.Spec.Verify.MatchOIDCIdentity {
+			p.Identities = append(p.Identities, verify.IdentityMatch{Issuer: m.Issuer, Subject: m.Subject})
+		}
+		if err := c.addTrustedRoot(ctx, &p, obj.Namespace, obj.Spec.Verify.TrustedRootSecretRef); err != nil {
+			return verify.Policy{}, err
+		}
+		if p.Empty() {
+			return verify.Policy{}, fault.New(fault.Denied, sourcev1.VerificationError,
+				"spec.verify names nobody to believe: give a Secret with *.pub keys, or matchOIDCIdentity with trustedRootSecretRef")
+		}
+		return p, nil
+	})
+}
+
+func (c Config) addTrustedRoot(ctx context.Context, p *verify.Policy, namespace string, ref *meta.LocalObjectReference) error {
+	if ref == nil {
+		return nil
+	}
+	data, err := c.secretData(ctx, namespace, ref)
+	if err != nil {
+		return err
+	}
+	if p.TrustedRoot = data[trustedRootKey]; len(p.TrustedRoot) == 0 {
+		return fault.New(fault.Retry, sourcev1.VerificationError, "secret '%s/%s' has no entry %q", namespace, ref.Name, trustedRootKey)
+	}
+	return nil
+}
+
+// keys returns the entries of a Secret with a suffix as keys, in the order of their names.
+func keys(data map[string][]byte, suffix string) []verify.Key {
+	var out []verify.Key
+	for _, name := range slices.Sorted(maps.Keys(data)) {
+		if strings.HasSuffix(name, suffix) {
+			out = append(out, verify.Key{Name: name, Data: data[name]})
+		}
+	}
+	return out
+}
+
+// unsupported refuses a field by name, rather than fetching something else than was asked for.
+func unsupported(field string) error {
+	return fault.New(fault.Invalid, meta.FeatureGateDisabledReason, "%s is not supported by this version: remove it", field)
+}

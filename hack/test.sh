@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Runs all tests on one control plane: first in FIPS mode "on", as the product runs, then in mode "only", in which the standard
+# library refuses what is not approved. The mode is set for the test processes alone, never for the servers of the bed.
+#
+#   hack/test.sh            everything
+#   hack/test.sh -short     unit tests: no control plane, no servers started from elsewhere
+set -euo pipefail
+cd "$(dirname "$0")/.."
+root=$PWD
+export CGO_ENABLED=0 GOFIPS140=v1.0.0
+
+if [[ ${1:-} == -short ]]; then
+	exec go test -short ./...
+fi
+
+echo "test: 1 of 4: build the product and its tests (on a fresh machine this takes minutes)"
+go run ./hack/progress vet ./...
+
+echo "test: 2 of 4: the control plane (built once for this machine)"
+env -u CGO_ENABLED -u GOFIPS140 go -C hack/testbed build -o "$root/bin/testbed" ./cmd/testbed
+bin/testbed build >/dev/null
+
+echo "test: 3 of 4: tests in FIPS mode on"
+bin/testbed exec -- env FIPSEXEC_MODE=on go test -exec "$root/hack/fipsexec" ./...
+
+echo "test: 4 of 4: tests in FIPS mode only"
+bin/testbed exec -- env FIPSEXEC_MODE=only go test -exec "$root/hack/fipsexec" \
+	./internal/... ./policy/... ./compliance/... ./impersonation/... ./controllers/...
+echo "test: all passed"

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"sluice.dev/sluice/internal/fips"
@@ -24,6 +25,9 @@ type Config struct {
 	RuntimeNamespace string
 	// WatchAllNamespaces is false to look at RuntimeNamespace only.
 	WatchAllNamespaces bool
+	// WatchLabelSelector limits the manager to objects with these labels, so that several managers can share a cluster
+	// (sharding). Empty means all.
+	WatchLabelSelector string
 
 	// MetricsAddr, HealthAddr and StorageAddr are listen addresses; "0" switches metrics or probes off.
 	MetricsAddr, HealthAddr, StorageAddr string
@@ -148,6 +152,9 @@ func (c Config) Validate() error {
 		for _, problem := range validation.IsDNS1123Subdomain(c.DefaultServiceAccount) {
 			wrong("--default-service-account %q: %s", c.DefaultServiceAccount, problem)
 		}
+	}
+	if _, err := labels.Parse(c.WatchLabelSelector); err != nil {
+		wrong("--watch-label-selector %q: %w", c.WatchLabelSelector, err)
 	}
 	if c.Concurrent < 1 || c.ConcurrentSSA < 1 {
 		wrong("--concurrent and --concurrent-ssa must be at least 1")

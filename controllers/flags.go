@@ -44,6 +44,7 @@ func (c *Config) Bind(fs *pflag.FlagSet, lookup func(string) (string, bool)) {
 	fs.DurationVar(&c.Retry.Min, "min-retry-delay", c.Retry.Min, "first pause after a failure")
 	fs.DurationVar(&c.Retry.Max, "max-retry-delay", c.Retry.Max, "longest pause after a failure")
 	fs.BoolVar(&c.WatchAllNamespaces, "watch-all-namespaces", c.WatchAllNamespaces, "false looks at the manager's own namespace only")
+	fs.StringVar(&c.WatchLabelSelector, "watch-label-selector", c.WatchLabelSelector, "look at objects with these labels only (sharding)")
 	fs.IntVar(&c.JitterPercent, "interval-jitter-percentage", c.JitterPercent, "spread of intervals, in percent either way")
 	fs.IntVar(&c.Concurrent, "concurrent", c.Concurrent, "objects of a kind reconciled at once")
 	fs.IntVar(&c.ConcurrentSSA, "concurrent-ssa", c.ConcurrentSSA, "objects of one Kustomization written at once")
@@ -82,7 +83,7 @@ func idleFlags() []string {
 		"artifact-digest-algo", "custom-apply-stage-kinds", "default-decryption-service-account", "default-kubeconfig-service-account", "feature-gates", "helm-cache-max-size", "helm-cache-purge-interval",
 		"helm-cache-ttl", "helm-chart-file-max-size", "helm-chart-max-size", "helm-index-max-size", "http-retry", "override-manager",
 		"sops-age-secret", "sops-vault-configmap", "ssh-hostkey-algos", "ssh-kex-algos", "token-cache-max-duration", "token-cache-max-size",
-		"watch-configs-label-selector", "watch-label-selector",
+		"watch-configs-label-selector",
 	}
 }
 

@@ -4,16 +4,20 @@ package controllers
 
 import (
 	"context"
+	"crypto"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
+	"reflect"
 	"time"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -26,6 +30,7 @@ import (
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 
 	"sluice.dev/sluice/internal/build"
+	"sluice.dev/sluice/internal/fips"
 )
 
 // program is the manager's name in the User-Agent and in statements.
@@ -73,16 +78,24 @@ func newManager(c Config, kube *rest.Config, log logr.Logger, selected []Descrip
 	kube = rest.CopyConfig(kube)
 	kube.UserAgent, kube.QPS, kube.Burst = build.Read().UserAgent(program), c.Kube.QPS, c.Kube.Burst
 	kube.WarningHandler = rest.NoWarnings{}
+	lease, err := leaseName(c, selected)
+	if err != nil {
+		return nil, err
+	}
+	selector, err := labels.Parse(c.WatchLabelSelector)
+	if err != nil {
+		return nil, err
+	}
 	options := ctrl.Options{
 		Scheme: scheme, Logger: log,
 		Metrics:                 metricsserver.Options{BindAddress: c.MetricsAddr},
 		HealthProbeBindAddress:  c.HealthAddr,
 		LeaderElection:          c.Leader.Enabled,
-		LeaderElectionID:        leaseName(selected),
+		LeaderElectionID:        lease,
 		LeaderElectionNamespace: c.RuntimeNamespace, LeaderElectionReleaseOnCancel: c.Leader.ReleaseOnCancel,
 		LeaseDuration: &c.Leader.LeaseDuration, RenewDeadline: &c.Leader.RenewDeadline, RetryPeriod: &c.Leader.RetryPeriod,
 		// Managed fields of Flux objects are nobody's business here, and half of their size.
-		Cache: cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
+		Cache: cache.Options{DefaultTransform: cache.TransformStripManagedFields(), ByObject: shard(selected, selector)},
 		// What tenants keep to themselves is read when needed and not kept.
 		Client: client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}, &corev1.ConfigMap{}, &corev1.Namespace{}}}},
 	}
@@ -103,12 +116,43 @@ func newManager(c Config, kube *rest.Config, log logr.Logger, selected []Descrip
 	}))
 }
 
-// leaseName is Flux's for a single controller; several in one process share one.
-func leaseName(selected []Descriptor) string {
-	if len(selected) == 1 {
-		return selected[0].Component + "-leader-election"
+// shard limits the kinds of the controllers to the objects of this manager's shard.
+func shard(selected []Descriptor, selector labels.Selector) map[client.Object]cache.ByObject {
+	if selector.Empty() {
+		return nil
 	}
-	return program + "-leader-election"
+	out := map[client.Object]cache.ByObject{}
+	seen := map[reflect.Type]bool{}
+	for _, d := range selected {
+		for _, kind := range d.kinds {
+			if t := reflect.TypeOf(kind); !seen[t] {
+				seen[t] = true
+				out[kind] = cache.ByObject{Label: selector}
+			}
+		}
+	}
+	return out
+}
+
+// leaseName is Flux's for a single controller; several in one process share one, and each shard has its own.
+func leaseName(c Config, selected []Descriptor) (string, error) {
+	name := program
+	if len(selected) == 1 {
+		name = selected[0].Component
+	}
+	name += "-leader-election"
+	if c.WatchLabelSelector == "" {
+		return name, nil
+	}
+	backend, err := fips.New()
+	if err != nil {
+		return "", err
+	}
+	sum, err := fips.Sum(backend, crypto.SHA256, []byte(c.WatchLabelSelector))
+	if err != nil {
+		return "", err
+	}
+	return name + "-" + hex.EncodeToString(sum)[:8], nil
 }
 
 // listen opens the address that artifacts are served on, so that its port is known before anybody is told.

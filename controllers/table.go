@@ -6,6 +6,7 @@ import (
 	"context"
 
 	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
@@ -22,6 +23,8 @@ type Descriptor struct {
 	Component string
 	// AddToScheme registers its kinds.
 	AddToScheme func(*runtime.Scheme) error
+	// kinds are those it reads from the cache.
+	kinds []client.Object
 	// register adds it to a manager.
 	register func(ctx context.Context, p *parts) error
 }
@@ -29,9 +32,13 @@ type Descriptor struct {
 // All returns every controller there is.
 func All() []Descriptor {
 	return []Descriptor{
-		{Name: "source", Component: source.Name, AddToScheme: sourcev1.AddToScheme, register: registerSource},
-		{Name: "kustomize", Component: kustomize.Name, AddToScheme: kustomizev1.AddToScheme, register: registerKustomize},
+		{Name: "source", Component: source.Name, AddToScheme: sourcev1.AddToScheme, kinds: sources(), register: registerSource},
+		{Name: "kustomize", Component: kustomize.Name, AddToScheme: kustomizev1.AddToScheme, kinds: append(sources(), &kustomizev1.Kustomization{}), register: registerKustomize},
 	}
+}
+
+func sources() []client.Object {
+	return []client.Object{&sourcev1.GitRepository{}, &sourcev1.OCIRepository{}}
 }
 
 // Select returns the controllers with the given names, in the order of All.

@@ -50,7 +50,7 @@ func Rules(c Controller) (Grants, error) {
 		return Grants{
 			Cluster: append(owned(kustomizeGroup, "kustomizations"),
 				rule(sourceGroup, []string{"gitrepositories", "ocirepositories"}, "get", "list", "watch"),
-				events()),
+				events(), clusterIdentity()),
 			Own: lease(c),
 		}, nil
 	default:
@@ -74,6 +74,13 @@ func owned(group string, resources ...string) []rbacv1.PolicyRule {
 // events lets a controller tell what has happened, in the namespace of the object it happened to. A repeated event is
 // a patch.
 func events() rbacv1.PolicyRule { return rule("", []string{"events"}, "create", "patch") }
+
+// clusterIdentity lets evidence name the cluster: the UID of kube-system.
+func clusterIdentity() rbacv1.PolicyRule {
+	r := rule("", []string{"namespaces"}, "get")
+	r.ResourceNames = []string{"kube-system"}
+	return r
+}
 
 // lease is leader election. A create cannot be limited by name (the name is not known to the authorizer), the rest is.
 func lease(c Controller) []rbacv1.PolicyRule {

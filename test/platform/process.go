@@ -1,0 +1,194 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package platform
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"sluice.dev/sluice/impersonation/rbac"
+)
+
+// ManagerVariable names the environment variable with the path of a built sluice-manager. Without it one is built.
+const ManagerVariable = "SLUICE_MANAGER"
+
+// process is one running controller.
+type process struct {
+	cmd     *exec.Cmd
+	ended   chan struct{}
+	storage string
+}
+
+// build builds the program once in a test process.
+var build = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv(ManagerVariable); path != "" {
+		return path, nil
+	}
+	dir, err := os.MkdirTemp("", "sluice-manager-")
+	if err != nil {
+		return "", err
+	}
+	_, file, _, _ := runtime.Caller(0)
+	path := filepath.Join(dir, "sluice-manager")
+	cmd := exec.Command("go", "build", "-ldflags", "-s -w", "-o", path, "./cmd/sluice-manager")
+	cmd.Dir = filepath.Join(filepath.Dir(file), "..", "..")
+	cmd.Env = append(withoutGODEBUG(), "CGO_ENABLED=0", "GOFIPS140=v1.0.0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build sluice-manager: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+// withoutGODEBUG is the environment without the mode of the tests: the product chooses its own.
+func withoutGODEBUG() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "GODEBUG=") })
+}
+
+// Run starts a controller, as its own ServiceAccount. The source controller goes first: its address and its key are what the
+// other one is told.
+func (p *Platform) Run(t testing.TB, c rbac.Controller) {
+	t.Helper()
+	path, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	state := p.StateDir(c)
+	storage := filepath.Join(state, "data")
+	if err := os.MkdirAll(storage, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	address := freeAddress(t)
+	args := append([]string{
+		"--controllers=" + string(c), "--state-dir=" + state, "--storage-path=" + storage, "--metrics-addr=0", "--health-addr=0",
+		"--watch-label-selector=" + ShardLabel + "=" + p.Namespace, "--policy-parameters=" + p.parameters, "--min-retry-delay=100ms",
+	}, p.options.Flags...)
+	switch c {
+	case rbac.Source:
+		if old := p.processes[c]; old != nil {
+			address = old.storage // consumers know this one
+		}
+		args = append(args, "--storage-addr="+address, "--storage-adv-addr="+address)
+	default:
+		args = append(args, "--artifact-server=http://"+p.processes[rbac.Source].storage,
+			"--statement-trust="+filepath.Join(p.StateDir(rbac.Source), "statement-key.pem.pub"))
+	}
+	cmd := exec.Command(path, args...)
+	cmd.Env = append(withoutGODEBUG(), "KUBECONFIG="+p.kubeconfig(t, c), "RUNTIME_NAMESPACE="+p.Namespace)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	log, err := os.OpenFile(p.logFile(c), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdout, cmd.Stderr = log, log
+	runtime.LockOSThread() // the death signal is tied to the thread that starts the process
+	err = cmd.Start()
+	runtime.UnlockOSThread()
+	if err != nil {
+		t.Fatal(err)
+	}
+	running := &process{cmd: cmd, ended: make(chan struct{}), storage: address}
+	go func() {
+		defer close(running.ended)
+		_ = cmd.Wait()  //nolint:errcheck // a killed process always returns an error
+		_ = log.Close() //nolint:errcheck // written for people
+	}()
+	p.processes[c] = running
+	t.Cleanup(func() { p.Kill(t, c) })
+	p.awaitKey(t, c, running)
+}
+
+// awaitKey waits until the source controller has made the key that the other one trusts.
+func (p *Platform) awaitKey(t testing.TB, c rbac.Controller, running *process) {
+	t.Helper()
+	if c != rbac.Source {
+		return
+	}
+	deadline := time.Now().Add(30 * time.Second)
+	for time.Now().Before(deadline) {
+		if _, err := os.Stat(filepath.Join(p.StateDir(c), "statement-key.pem.pub")); err == nil {
+			return
+		}
+		select {
+		case <-running.ended:
+			t.Fatalf("%s-controller ended:\n%s", c, p.Logs())
+		case <-time.After(25 * time.Millisecond):
+		}
+	}
+	t.Fatalf("%s-controller made no key:\n%s", c, p.Logs())
+}
+
+// Kill ends a controller with SIGKILL and returns when it is gone.
+func (p *Platform) Kill(t testing.TB, c rbac.Controller) {
+	t.Helper()
+	running := p.processes[c]
+	if running == nil {
+		return
+	}
+	if err := running.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		t.Error(err)
+	}
+	<-running.ended
+}
+
+// Stop ends a controller as Kubernetes does, and returns its exit status.
+func (p *Platform) Stop(t testing.TB, c rbac.Controller) int {
+	t.Helper()
+	running := p.processes[c]
+	if err := running.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Error(err)
+	}
+	select {
+	case <-running.ended:
+	case <-time.After(30 * time.Second):
+		t.Errorf("%s-controller does not stop", c)
+		p.Kill(t, c)
+	}
+	return running.cmd.ProcessState.ExitCode()
+}
+
+// kubeconfig writes how a controller connects: with a token of its ServiceAccount.
+func (p *Platform) kubeconfig(t testing.TB, c rbac.Controller) string {
+	t.Helper()
+	config := p.plane.As(t, p.Namespace, c.Account())
+	path := filepath.Join(p.Dir, string(c)+".kubeconfig")
+	if err := clientcmd.WriteToFile(kubeconfigOf(config), path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func kubeconfigOf(config *rest.Config) clientcmdapi.Config {
+	return clientcmdapi.Config{
+		Clusters: map[string]*clientcmdapi.Cluster{"bed": {
+			Server: config.Host, CertificateAuthorityData: config.CAData, CertificateAuthority: config.CAFile,
+		}},
+		AuthInfos:      map[string]*clientcmdapi.AuthInfo{"controller": {Token: config.BearerToken}},
+		Contexts:       map[string]*clientcmdapi.Context{"bed": {Cluster: "bed", AuthInfo: "controller"}},
+		CurrentContext: "bed",
+	}
+}
+
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close() //nolint:errcheck // it was only asked for its port
+	return l.Addr().String()
+}

@@ -6,6 +6,7 @@ FIPS_MODULE := v1.0.0
 VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS     := -s -w -X sluice.dev/sluice/internal/build.version=$(VERSION)
 GO          := CGO_ENABLED=0 GOFIPS140=$(FIPS_MODULE) go
+comma       := ,
 PROGRAMS    := sluice sluice-manager
 
 .DEFAULT_GOAL := help
@@ -17,7 +18,7 @@ help: ## Show what can be made
 build: ## Build the programs into bin/ and check their cryptography
 	@echo "build: $(PROGRAMS), Go Cryptographic Module $(FIPS_MODULE) (the first build compiles about 1,500 packages)"
 	@$(GO) run ./hack/progress build -ldflags '$(LDFLAGS)' -o bin/ $(addprefix ./cmd/,$(PROGRAMS))
-	@$(GO) run ./hack/cryptogate $(addprefix bin/,$(PROGRAMS))
+	@$(GO) run ./hack/cryptogate -commands $(subst $() $(),$(comma),$(addprefix ./cmd/,$(PROGRAMS))) $(addprefix bin/,$(PROGRAMS))
 
 demo: build ## Play the whole product on an embedded control plane (KEEP=1 leaves it running)
 	@hack/demo.sh
@@ -26,7 +27,8 @@ test: ## Run all tests, in FIPS mode on and again in mode only
 	@hack/test.sh
 
 lint: ## Run the linters
-	@cd hack/tools && $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint run --config ../../.golangci.yaml ../../...
+	@go -C hack/tools/lint build -o $(CURDIR)/bin/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	@CGO_ENABLED=0 GOFIPS140=$(FIPS_MODULE) bin/golangci-lint run ./...
 
 generate: ## Generate CRDs and docs from their sources
 	@hack/generate.sh

@@ -29,7 +29,7 @@ func Features() []FeatureRow {
 		{SSHMAC, "SSH MAC off the list", "SHA-1 and MD5 MACs", "let the server offer hmac-sha2-256 or hmac-sha2-512", Refuses},
 		{SSHHostKey, "SSH host key off the list", "DSA, and RSA with SHA-1", "use an ecdsa, ed25519 or rsa-sha2 host key", Refuses},
 		{SSHKeyPassphrase, "passphrase-protected SSH key", "derives keys with MD5 or bcrypt", "store the key without passphrase in a Secret", Tolerates},
-		{KnownHostsHashed, "hashed known_hosts entry (HMAC-SHA1)", "short MAC keys with SHA-1", "list the host by name: ssh-keyscan without -H", Tolerates},
+		{KnownHostsHashed, "hashed known_hosts entry (HMAC-SHA1)", "short MAC keys with SHA-1", "list the host by name: ssh-keyscan without -H", Refuses},
 
 		{CosignEncryptedKey, "cosign encrypted key (scrypt, secretbox)", "not approved, outside the module", "use a KMS key or an unencrypted PKCS#8 key in a Secret", Refuses},
 		{SprigWeakFunction, "weak template function", "MD5-, SHA-1-, bcrypt- or DSA-based, or encryption without a module", "use sha256sum, or keep secrets out of templates", Tolerates},

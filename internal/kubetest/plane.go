@@ -46,9 +46,13 @@ var connect = sync.OnceValues(func() (*Plane, error) {
 })
 
 // Start returns the plane of this run. The first call may have to start it, and the very first on a machine to build
-// it, which takes minutes: `make testbed` or `make test` do that ahead, with their progress visible.
+// it, which takes minutes: `make testbed` or `make test` do that ahead, with their progress visible. Under -short the test is
+// skipped: those are the tests that need no control plane.
 func Start(t testing.TB) *Plane {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("needs a control plane, and -short asks for tests without one")
+	}
 	plane, err := connect()
 	if err != nil {
 		t.Fatalf("get a control plane: %v", err)

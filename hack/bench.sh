@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Called by `make bench`, after the build: plays the ceiling, ks and source with our manager, and with the reference that
+# REFERENCE names (a file like test/bench/reference.example.json), and prints the tables. About five minutes for each; N is
+# the number of Kustomizations, RUNS how often each is played, LIMIT how long one scenario may take. Records, logs and tables
+# stay in dist/bench.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+n=${N:-100}
+runs=${RUNS:-1}
+limit=${LIMIT:-4m}
+out=dist/bench
+ours=test/bench/sluice.json
+
+echo "bench: building the harness and the servers of the test bed (minutes where nothing is cached)" >&2
+mkdir -p "$out"
+CGO_ENABLED=0 GOFIPS140=v1.0.0 go build -o "$out/bench" ./test/bench/cmd/bench
+(cd hack/testbed && CGO_ENABLED=0 GOFIPS140=off GOWORK=off go run ./cmd/testbed build >/dev/null)
+
+session="$out/$(date -u +%Y%m%d-%H%M%S)"
+play() {
+	scenario=$1
+	shift
+	"$out/bench" "$scenario" --out "$session" -n "$n" --limit "$limit" "$@"
+}
+
+play ceiling --config "$ours"
+for config in "$ours" ${REFERENCE:+"$REFERENCE"}; do
+	play ks --config "$config" --runs "$runs"
+	play source --config "$config" --runs "$runs"
+done
+
+"$out/bench" report "$session"/*.json | tee "$session/report.md"
+if [ -n "${REFERENCE:-}" ]; then
+	name=$(sed -n 's/^ *"name": *"\([^"]*\)".*/\1/p' "$REFERENCE" | head -n 1)
+	"$out/bench" compare "$name" sluice "$session"/*.json | tee -a "$session/report.md"
+fi
+echo "bench: everything is in $session" >&2

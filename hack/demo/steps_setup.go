@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"sluice.dev/sluice/test/examples"
+)
+
+// ownNamespace is the controllers' own.
+const ownNamespace = "flux-system"
+
+// setUpCluster installs kinds, tenants, roles and Secrets.
+func setUpCluster(ctx context.Context, s *stage) (string, error) {
+	commands := []string{
+		"kubectl apply --server-side -f crds",
+		"kubectl wait --for condition=Established --timeout 60s -f crds",
+		"kubectl apply -f platform/cluster.yaml -f platform/roles.yaml -f platform/secrets.yaml",
+	}
+	objects := 0
+	for _, line := range commands {
+		out, err := s.do(ctx, line)
+		if err != nil {
+			return "", err
+		}
+		objects += strings.Count(out, "applied\n") + strings.Count(out, "created\n")
+	}
+	return fmt.Sprintf("%d objects", objects), nil
+}
+
+// startControllers runs one manager for each controller, as two Deployments would.
+func startControllers(ctx context.Context, s *stage) (string, error) {
+	address, err := freeAddress()
+	if err != nil {
+		return "", err
+	}
+	if err := os.Mkdir(s.path("artifacts"), 0o700); err != nil { // the volume, in a cluster
+		return "", err
+	}
+	for name, key := range map[string][]byte{"statement-key.pem": s.keys.statementPriv, "statement-key.pub": s.keys.statementPub} {
+		if err := os.WriteFile(s.path(name), key, 0o600); err != nil {
+			return "", err
+		}
+	}
+	commands := map[string]string{
+		"source":    "--storage-path artifacts --storage-addr " + address + " --storage-adv-addr " + address + " --statement-key statement-key.pem",
+		"kustomize": "--artifact-server http://" + address + " --storage-addr " + address + " --statement-trust statement-key.pub",
+	}
+	said := ""
+	for _, name := range []string{"source", "kustomize"} {
+		g, err := s.startController(ctx, name, commands[name])
+		if err != nil {
+			return "", err
+		}
+		said = g.FIPS
+	}
+	s.screen.fact("module", said)
+	if !strings.Contains(said, "operating in its FIPS mode") {
+		return said, errors.New("the controllers do not run in FIPS mode")
+	}
+	return "both run, FIPS mode on", nil
+}
+
+func (s *stage) startController(ctx context.Context, name, flags string) (greeting, error) {
+	account := name + "-controller"
+	if err := s.kube.login(ctx, ownNamespace, account, s.path(account+".kubeconfig")); err != nil {
+		return greeting{}, err
+	}
+	line := "sluice-manager --controllers " + name + " --policy-parameters platform/tenants.yaml --state-dir state/" + name +
+		" --metrics-addr 0 --health-addr 0 " + flags
+	s.screen.command(line)
+	program, args, err := s.shell.parse(line)
+	if err != nil {
+		return greeting{}, err
+	}
+	m, err := start(account, program, s.dir, s.path(account+".kubeconfig"), s.path(account+".log"), args...)
+	if err != nil {
+		return greeting{}, err
+	}
+	s.managers = append(s.managers, m)
+	select {
+	case g := <-m.started:
+		return g, nil
+	case <-m.running.Done():
+		return greeting{}, context.Cause(m.running)
+	case <-ctx.Done():
+		return greeting{}, ctx.Err()
+	}
+}
+
+// freeAddress is one that nobody listens on now.
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+func deliverBaseline(ctx context.Context, s *stage) (string, error) {
+	files, err := examples.Files(s.open("platform"))
+	if err != nil {
+		return "", err
+	}
+	for name := range files {
+		if !strings.HasPrefix(name, "baseline/") {
+			delete(files, name) // what is applied by hand is not delivered
+		}
+	}
+	id, err := s.commit("platform/cluster.git", "Add the baseline of both tenants", s.keys.platform, files)
+	if err != nil {
+		return "", err
+	}
+	s.screen.say("the platform team commits %s, signs it, and pushes it to %s/platform/cluster.git", id, s.https.URL)
+	if err := s.apply(ctx, platform, "platform/delivery.yaml"); err != nil {
+		return "", err
+	}
+	return s.awaitDelivery(ctx, platform, gitRepository(ownNamespace, "platform"), kustomization(ownNamespace, "baseline"))
+}
+
+func deliverTeamA(ctx context.Context, s *stage) (string, error) {
+	s.screen.say("team A pushes %s/team-a/app:1.0.0 and signs its digest", s.registry.URL())
+	if err := s.push(ctx, "app", "1.0.0", "team-a/app", s.keys.teamA); err != nil {
+		return "", err
+	}
+	if err := s.apply(ctx, teamA, "team-a/delivery.yaml"); err != nil {
+		return "", err
+	}
+	return s.awaitDelivery(ctx, teamA, ociRepository(teamA, "app"), kustomization(teamA, "app"))
+}
+
+func deliverTeamB(ctx context.Context, s *stage) (string, error) {
+	files, err := examples.Files(s.open("team-b/app"))
+	if err != nil {
+		return "", err
+	}
+	id, err := s.commit(teamBRepository, "Release 1.0.0", s.keys.teamB, files)
+	if err != nil {
+		return "", err
+	}
+	s.screen.say("team B commits %s, signs it, and pushes it to %s/%s", id, s.ssh.URL, teamBRepository)
+	if err := s.apply(ctx, teamB, "team-b/delivery.yaml"); err != nil {
+		return "", err
+	}
+	return s.awaitDelivery(ctx, teamB, gitRepository(teamB, "app"), kustomization(teamB, "app"))
+}
+
+// awaitDelivery waits until source and Kustomization are Ready, and shows what was verified, as whom it was applied, and what.
+func (s *stage) awaitDelivery(ctx context.Context, who string, source, ks ref) (string, error) {
+	if _, err := s.kube.until(ctx, ks, func(o *unstructured.Unstructured) bool { return ready(o) }); err != nil {
+		src, getErr := s.kube.get(ctx, source)
+		if getErr == nil {
+			s.screen.fact("source", conditionOf(src).String())
+		}
+		return "", err
+	}
+	src, err := s.kube.get(ctx, source)
+	if err != nil {
+		return "", err
+	}
+	s.screen.fact("verified", conditionNamed(src, "SourceVerified").Message)
+	out, err := s.as(ctx, who, "sluice tree ks "+ks.name+" -n "+ks.namespace)
+	if err != nil {
+		return "", err
+	}
+	s.screen.quote(out)
+	return "Ready", nil
+}

@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/pflag"
+
+	"sluice.dev/sluice/controllers"
+)
+
+// parse binds the flags, with an environment, and parses arguments.
+func parse(t *testing.T, env map[string]string, args ...string) (controllers.Config, *pflag.FlagSet, error) {
+	t.Helper()
+	c := controllers.NewConfig()
+	fs := pflag.NewFlagSet("test", pflag.ContinueOnError)
+	c.Bind(fs, func(name string) (string, bool) { v, ok := env[name]; return v, ok })
+	return c, fs, fs.Parse(args)
+}
+
+func TestValidate(t *testing.T) {
+	all := "--controllers=source,kustomize"
+	tests := map[string]struct {
+		args []string
+		says string // empty: valid
+	}{
+		"Flux's defaults with all controllers": {args: []string{all}},
+		"no controller":                        {says: "--controllers: name at least one of source, kustomize"},
+		"an unknown controller":                {args: []string{"--controllers=sauce"}, says: `"sauce" is none of source, kustomize`},
+		"a namespace that cannot be":           {args: []string{all, "--platform-namespaces=Team_A"}, says: `namespace "Team_A"`},
+		"an address without a port":            {args: []string{all, "--metrics-addr=localhost"}, says: "--metrics-addr"},
+		"no metrics":                           {args: []string{all, "--metrics-addr=0"}},
+		"a selector that cannot be read":       {args: []string{all, "--watch-label-selector=a=b=c"}, says: "--watch-label-selector"},
+		"retention of nothing":                 {args: []string{all, "--artifact-retention-records=0"}, says: "--artifact-retention-records"},
+		"a retry that shrinks":                 {args: []string{all, "--min-retry-delay=1h"}, says: "--min-retry-delay"},
+		"a jitter beyond the interval":         {args: []string{all, "--interval-jitter-percentage=101"}, says: "--interval-jitter-percentage"},
+		"a log nobody writes":                  {args: []string{all, "--log-encoding=xml"}, says: "--log-encoding"},
+		"no worker":                            {args: []string{all, "--concurrent=0"}, says: "--concurrent"},
+		"a default account that cannot be":     {args: []string{all, "--default-service-account=a/b"}, says: "--default-service-account"},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			c, _, err := parse(t, nil, tc.args...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = c.Validate()
+			if tc.says == "" && err != nil {
+				t.Errorf("refused: %v", err)
+			}
+			if tc.says != "" && (err == nil || !strings.Contains(err.Error(), tc.says)) {
+				t.Errorf("error %v, want it to say %q", err, tc.says)
+			}
+		})
+	}
+}
+
+func TestEnvironmentStandsInForFlags(t *testing.T) {
+	env := map[string]string{
+		"RUNTIME_NAMESPACE": "gitops", "METRICS_ADDR": ":1", "EVENTS_ADDR": "http://nc", "STORAGE_ADDRESS": ":2", "STORAGE_PATH": "/d", "STORAGE_ADV_ADDR": "sc",
+	}
+	c, _, err := parse(t, env, "--metrics-addr=:3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := []string{c.RuntimeNamespace, c.MetricsAddr, c.EventsAddr, c.StorageAddr, c.Storage.Path, c.Storage.AdvertisedAddr}
+	want := []string{"gitops", ":3", "http://nc", ":2", "/d", "sc"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("configuration (-want +got):\n%s", diff)
+	}
+	if !c.IsPlatform("gitops") || c.IsPlatform("flux-system") {
+		t.Error("the manager's own namespace is the platform's, and no other")
+	}
+}
+
+// TestFluxFlags runs the flags that Flux 2.9's manifests and users set: each is understood, named as idle, or refused by
+// name with the reason.
+func TestFluxFlags(t *testing.T) {
+	tests := map[string]struct {
+		args []string
+		idle []string
+		says string
+	}{
+		"those of the source controller's manifest": {args: []string{
+			"--events-addr=http://notification-controller.flux-system.svc.cluster.local./", "--watch-all-namespaces=true", "--log-level=info",
+			"--log-encoding=json", "--enable-leader-election", "--storage-path=/data", "--storage-adv-addr=source-controller.flux-system.svc.cluster.local.",
+		}},
+		"one without effect yet":              {args: []string{"--sops-age-secret=keys", "--feature-gates=ExternalArtifact=true"}, idle: []string{"--feature-gates", "--sops-age-secret"}},
+		"remote bases off":                    {args: []string{"--no-remote-bases"}},
+		"remote bases on":                     {args: []string{"--no-remote-bases=false"}, says: "--no-remote-bases=false is refused"},
+		"programs named by a kubeconfig":      {args: []string{"--insecure-kubeconfig-exec"}, says: "--insecure-kubeconfig-exec is refused"},
+		"clusters without a certificate":      {args: []string{"--insecure-kubeconfig-tls=true"}, says: "--insecure-kubeconfig-tls is refused"},
+		"those programs switched off by name": {args: []string{"--insecure-kubeconfig-exec=false"}},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			_, fs, err := parse(t, nil, tc.args...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			idle, err := controllers.CheckFlags(fs)
+			if tc.says != "" && (err == nil || !strings.Contains(err.Error(), tc.says)) || tc.says == "" && err != nil {
+				t.Errorf("error %v, want it to say %q", err, tc.says)
+			}
+			if diff := cmp.Diff(tc.idle, idle); diff != "" {
+				t.Errorf("idle flags (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestUnknownFlagIsRefused(t *testing.T) {
+	if _, _, err := parse(t, nil, "--no-such-flag"); err == nil || !strings.Contains(err.Error(), "no-such-flag") {
+		t.Errorf("error %v", err)
+	}
+}

@@ -51,6 +51,9 @@ func assemble(ctx context.Context, c Config, m ctrl.Manager, log logr.Logger) (*
 	if p.backend, err = fips.New(); err != nil {
 		return nil, err
 	}
+	if err := reportModule(p.backend.Module(), metrics.Registry); err != nil {
+		return nil, err
+	}
 	if p.fips, err = reportingPolicy(c.Profile, metrics.Registry, log); err != nil {
 		return nil, err
 	}
@@ -70,6 +73,15 @@ func (p *parts) close(log logr.Logger) {
 			log.Error(err, "shutting down")
 		}
 	}
+}
+
+// reportModule shows in the metrics which module works, and under which certificate.
+func reportModule(m fips.Module, reg prometheus.Registerer) error {
+	mode := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "gitops_fips_mode", Help: "1 for the cryptographic module that this process operates.",
+	}, []string{"module", "version", "cert"})
+	mode.WithLabelValues(m.Name, m.Version, m.Certificate).Set(1)
+	return reg.Register(mode)
 }
 
 // reportingPolicy counts what the profile refuses and logs what it lets pass. The algorithm's name in a label comes from our own

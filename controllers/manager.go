@@ -4,8 +4,6 @@ package controllers
 
 import (
 	"context"
-	"crypto"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -29,8 +27,8 @@ import (
 
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 
+	"sluice.dev/sluice/impersonation/rbac"
 	"sluice.dev/sluice/internal/build"
-	"sluice.dev/sluice/internal/fips"
 )
 
 // program is the manager's name in the User-Agent and in statements.
@@ -78,10 +76,6 @@ func newManager(c Config, kube *rest.Config, log logr.Logger, selected []Descrip
 	kube = rest.CopyConfig(kube)
 	kube.UserAgent, kube.QPS, kube.Burst = build.Read().UserAgent(program), c.Kube.QPS, c.Kube.Burst
 	kube.WarningHandler = rest.NoWarnings{}
-	lease, err := leaseName(c, selected)
-	if err != nil {
-		return nil, err
-	}
 	selector, err := labels.Parse(c.WatchLabelSelector)
 	if err != nil {
 		return nil, err
@@ -91,7 +85,7 @@ func newManager(c Config, kube *rest.Config, log logr.Logger, selected []Descrip
 		Metrics:                 metricsserver.Options{BindAddress: c.MetricsAddr},
 		HealthProbeBindAddress:  c.HealthAddr,
 		LeaderElection:          c.Leader.Enabled,
-		LeaderElectionID:        lease,
+		LeaderElectionID:        leaseName(c, selected),
 		LeaderElectionNamespace: c.RuntimeNamespace, LeaderElectionReleaseOnCancel: c.Leader.ReleaseOnCancel,
 		LeaseDuration: &c.Leader.LeaseDuration, RenewDeadline: &c.Leader.RenewDeadline, RetryPeriod: &c.Leader.RetryPeriod,
 		// Managed fields of Flux objects are nobody's business here, and half of their size.
@@ -135,24 +129,12 @@ func shard(selected []Descriptor, selector labels.Selector) map[client.Object]ca
 }
 
 // leaseName is Flux's for a single controller; several in one process share one, and each shard has its own.
-func leaseName(c Config, selected []Descriptor) (string, error) {
+func leaseName(c Config, selected []Descriptor) string {
 	name := program
 	if len(selected) == 1 {
 		name = selected[0].Component
 	}
-	name += "-leader-election"
-	if c.WatchLabelSelector == "" {
-		return name, nil
-	}
-	backend, err := fips.New()
-	if err != nil {
-		return "", err
-	}
-	sum, err := fips.Sum(backend, crypto.SHA256, []byte(c.WatchLabelSelector))
-	if err != nil {
-		return "", err
-	}
-	return name + "-" + hex.EncodeToString(sum)[:8], nil
+	return rbac.LeaseName(name, c.WatchLabelSelector)
 }
 
 // listen opens the address that artifacts are served on, so that its port is known before anybody is told.

@@ -68,7 +68,9 @@ func registerSource(ctx context.Context, p *parts) error {
 	if err != nil {
 		return err
 	}
-	return sources.Register(p.manager, p.deps(recorder), p.harness(source.Name), p.config.Concurrent)
+	wake, err := sources.Register(p.manager, p.deps(recorder), p.harness(source.Name), p.config.Concurrent)
+	p.wakers = append(p.wakers, wake)
+	return err
 }
 
 // advertised is the host in the URLs of artifacts: as configured, else the Service that Flux's manifests make.
@@ -217,7 +219,10 @@ func (p *parts) ledger(ctx context.Context) (*ledger.Ledger, error) {
 		return nil, fmt.Errorf("ledger: %w", err)
 	}
 	p.closers = append(p.closers, l)
-	return l, nil
+	_, err = l.Append(ctx, ledger.Entry{Type: ledger.Started, Body: map[string]any{
+		"build": build.Read(), "controllers": p.config.Controllers, "module": p.backend.Module(), "profile": p.config.Profile.String(),
+	}})
+	return l, err
 }
 
 // wakeAll runs every Kustomization again: a denial may be one no longer.

@@ -15,17 +15,22 @@ if [[ ${1:-} == -short ]]; then
 	exec go test -short ./...
 fi
 
-echo "test: 1 of 4: build the product and its tests (on a fresh machine this takes minutes)"
+echo "test: 1 of 5: build the product and its tests (on a fresh machine this takes minutes)"
 go run ./hack/progress vet ./...
 
-echo "test: 2 of 4: the control plane (built once for this machine)"
+echo "test: 2 of 5: the control plane (built once for this machine)"
 env -u CGO_ENABLED -u GOFIPS140 go -C hack/testbed build -o "$root/bin/testbed" ./cmd/testbed
 bin/testbed build >/dev/null
 
-echo "test: 3 of 4: tests in FIPS mode on"
+echo "test: 3 of 5: tests in FIPS mode on"
 bin/testbed exec -- env FIPSEXEC_MODE=on go test -exec "$root/hack/fipsexec" ./...
 
-echo "test: 4 of 4: tests in FIPS mode only"
+echo "test: 4 of 5: tests in FIPS mode only"
 bin/testbed exec -- env FIPSEXEC_MODE=only go test -exec "$root/hack/fipsexec" \
 	./internal/... ./policy/... ./compliance/... ./impersonation/... ./controllers/...
+echo "test: 5 of 5: the OpenSSL twin of the cryptography seam"
+if ! ldconfig -p 2>/dev/null | grep -q 'libcrypto\.so\.3' && [[ $(id -u) == 0 ]] && command -v apt-get >/dev/null; then
+	apt-get install -y -q libssl3 >/dev/null
+fi
+go test -tags openssl ./internal/fips/...
 echo "test: all passed"

@@ -30,7 +30,7 @@ const slack = 2 * time.Minute
 type Controller struct {
 	config Config
 	memory *memory
-	queue  *waker
+	waker  *harness.Waker
 }
 
 // New returns a controller.
@@ -38,7 +38,7 @@ func New(config Config) (*Controller, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	return &Controller{config: config, memory: newMemory(), queue: newWaker()}, nil
+	return &Controller{config: config, memory: newMemory(), waker: &harness.Waker{}}, nil
 }
 
 // Loop returns the controller as stages: what is done, in which order, and what each failure is called.
@@ -91,9 +91,16 @@ func (c *Controller) finish(_ context.Context, obj *kustomizev1.Kustomization, r
 	}
 	obj.Status.LastAppliedRevision, obj.Status.LastAppliedOriginRevision = r.source.artifact.Revision, origin
 	done, _ := c.memory.get(keyOf(obj))
-	now := c.config.Now()
-	obj.Status.History.Upsert(done.set, now, done.elapsed+now.Sub(r.started), meta.ReconciliationSucceededReason, c.revisions(r))
+	obj.Status.History.Upsert(done.set, c.config.Now(), c.elapsed(obj, r), meta.ReconciliationSucceededReason, c.revisions(r))
 	return nil
+}
+
+// elapsed is what it took to bring a revision in, the wait for health included.
+func (c *Controller) elapsed(obj *kustomizev1.Kustomization, r *run) time.Duration {
+	if done, ok := c.memory.get(keyOf(obj)); ok && !done.began.IsZero() {
+		return c.config.Now().Sub(done.began)
+	}
+	return c.config.Now().Sub(r.started)
 }
 
 // revisions is the metadata of a history entry.
@@ -115,13 +122,13 @@ func (c *Controller) success(obj *kustomizev1.Kustomization, r *run) harness.Suc
 		Reason: meta.ReconciliationSucceededReason, Message: "Applied revision: " + r.source.artifact.Revision,
 		Event: &events.Event{
 			Reason: meta.ReconciliationSucceededReason, Metadata: metadata,
-			Message: fmt.Sprintf("Reconciliation finished in %s, next run in %s", c.config.Now().Sub(r.started).Round(time.Millisecond), obj.Spec.Interval.Duration),
+			Message: fmt.Sprintf("Reconciliation finished in %s, next run in %s", c.elapsed(obj, r).Round(time.Millisecond), obj.Spec.Interval.Duration),
 		},
 	}
 }
 
 // wake makes an object run after a while, whoever asks: a watch, a timer, a change of policy.
-func (c *Controller) wake(key types.NamespacedName, after time.Duration) { c.queue.wake(key, after) }
+func (c *Controller) wake(key types.NamespacedName, after time.Duration) { c.waker.Wake(key, after) }
 
 // Wake makes an object run after a while. It is what apply/drift notifies.
 func (c *Controller) Wake(key types.NamespacedName, after time.Duration) { c.wake(key, after) }

@@ -17,9 +17,9 @@ import (
 type remembered struct {
 	// inputs identifies everything the run depended on; see inputs.
 	inputs inputs
-	// set is the digest of the rendered set, and elapsed what it took to apply it.
-	set     string
-	elapsed time.Duration
+	// set is the digest of the rendered set, and began when the run that applied it began.
+	set   string
+	began time.Time
 	// outcomes are the objects as they were left.
 	outcomes []apply.Outcome
 	// healthRefs are the objects whose health is watched.

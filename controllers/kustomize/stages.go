@@ -287,7 +287,7 @@ func (c *Controller) apply(ctx context.Context, obj *kustomizev1.Kustomization, 
 	if err != nil {
 		return err
 	}
-	next := remembered{inputs: r.inputs, outcomes: result.Outcomes, set: set, elapsed: c.config.Now().Sub(r.started)}
+	next := remembered{inputs: r.inputs, outcomes: result.Outcomes, set: set, began: r.started}
 	if !result.Changed() { // the wait for health goes on
 		next.healthRefs, next.healthSince, next.healthy = r.last.healthRefs, r.last.healthSince, r.last.healthy
 	}

@@ -4,11 +4,7 @@ package kustomize
 
 import (
 	"context"
-	"sync"
-	"time"
 
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
@@ -17,7 +13,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
-	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
@@ -49,7 +44,7 @@ func (c *Controller) Register(ctx context.Context, m manager.Manager, deps harne
 		Watches(&sourcev1.GitRepository{}, c.users(sourcev1.GitRepositoryKind), builder.WithPredicates(artifactChanged())).
 		Watches(&sourcev1.OCIRepository{}, c.users(sourcev1.OCIRepositoryKind), builder.WithPredicates(artifactChanged())).
 		Watches(&kustomizev1.Kustomization{}, c.dependants(), builder.WithPredicates(readinessChanged())).
-		WatchesRawSource(c.queue).
+		WatchesRawSource(c.waker).
 		WithOptions(controller.Options{MaxConcurrentReconciles: concurrent, RateLimiter: r.RateLimiter()}).
 		Complete(r)
 }
@@ -112,38 +107,4 @@ func readinessChanged() predicate.Predicate {
 			return becameReady(e.ObjectOld.(*kustomizev1.Kustomization), e.ObjectNew.(*kustomizev1.Kustomization))
 		},
 	}
-}
-
-// waker is a source of the controller's queue that anybody may put objects into, at once or later. What is put in before
-// the controller starts is kept.
-type waker struct {
-	mu    sync.Mutex
-	queue workqueue.TypedRateLimitingInterface[reconcile.Request]
-	early map[types.NamespacedName]time.Duration
-}
-
-var _ source.Source = (*waker)(nil)
-
-func newWaker() *waker { return &waker{early: map[types.NamespacedName]time.Duration{}} }
-
-// Start implements source.Source.
-func (w *waker) Start(_ context.Context, queue workqueue.TypedRateLimitingInterface[reconcile.Request]) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.queue = queue
-	for key, after := range w.early {
-		queue.AddAfter(reconcile.Request{NamespacedName: key}, after)
-	}
-	w.early = nil
-	return nil
-}
-
-func (w *waker) wake(key types.NamespacedName, after time.Duration) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.queue == nil {
-		w.early[key] = after
-		return
-	}
-	w.queue.AddAfter(reconcile.Request{NamespacedName: key}, after)
 }

@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"time"
 
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
@@ -80,23 +83,41 @@ func (c Config) OCIRepositories() harness.Loop[*sourcev1.OCIRepository, ociRun] 
 	}
 }
 
-// Register adds both controllers to a manager.
-func (c Config) Register(m manager.Manager, deps harness.Deps, config harness.Config, concurrent int) error {
+// Register adds both controllers to a manager. The function it returns makes every source run again, because policy or trust has
+// changed.
+func (c Config) Register(m manager.Manager, deps harness.Deps, config harness.Config, concurrent int) (wakeAll func(context.Context), err error) {
+	gitWaker, ociWaker := &harness.Waker{}, &harness.Waker{}
 	gits, err := harness.New(c.GitRepositories(), deps, config)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	ocis, err := harness.New(c.OCIRepositories(), deps, config)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	changes := builder.WithPredicates(harness.Changes())
 	if err := builder.ControllerManagedBy(m).Named("gitrepository").For(&sourcev1.GitRepository{}, changes).
-		WithOptions(controller.Options{MaxConcurrentReconciles: concurrent, RateLimiter: gits.RateLimiter()}).Complete(gits); err != nil {
-		return err
+		WatchesRawSource(gitWaker).WithOptions(controller.Options{MaxConcurrentReconciles: concurrent, RateLimiter: gits.RateLimiter()}).Complete(gits); err != nil {
+		return nil, err
 	}
-	return builder.ControllerManagedBy(m).Named("ocirepository").For(&sourcev1.OCIRepository{}, changes).
-		WithOptions(controller.Options{MaxConcurrentReconciles: concurrent, RateLimiter: ocis.RateLimiter()}).Complete(ocis)
+	err = builder.ControllerManagedBy(m).Named("ocirepository").For(&sourcev1.OCIRepository{}, changes).
+		WatchesRawSource(ociWaker).WithOptions(controller.Options{MaxConcurrentReconciles: concurrent, RateLimiter: ocis.RateLimiter()}).Complete(ocis)
+	return func(ctx context.Context) {
+		wakeListed(ctx, m.GetClient(), &sourcev1.GitRepositoryList{}, gitWaker)
+		wakeListed(ctx, m.GetClient(), &sourcev1.OCIRepositoryList{}, ociWaker)
+	}, err
+}
+
+func wakeListed(ctx context.Context, reader client.Reader, list client.ObjectList, waker *harness.Waker) {
+	if err := reader.List(ctx, list); err != nil {
+		return // the cache is closing
+	}
+	_ = apimeta.EachListItem(list, func(item runtime.Object) error { //nolint:errcheck // the function returns none
+		if obj, ok := item.(client.Object); ok {
+			waker.Wake(client.ObjectKeyFromObject(obj), 0)
+		}
+		return nil
+	})
 }
 
 func timeout(d *metav1.Duration) time.Duration {

@@ -100,7 +100,8 @@ func (c Config) gitResolve(ctx context.Context, obj *sourcev1.GitRepository, r *
 	if r.head, err = r.remote.Resolve(ctx, gitReference(obj.Spec.Reference)); err != nil {
 		return err
 	}
-	held, claim, ok := c.current(ctx, r.origin)
+	c.collect(ctx, r.origin)
+	held, claim, ok := c.current(ctx, r.origin, &r.Notes)
 	if !ok || held.Revision != r.head.Revision {
 		r.NewWork()
 	}

@@ -10,6 +10,7 @@ import (
 
 	"k8s.io/utils/ptr"
 
+	"github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 
 	"sluice.dev/sluice/controllers/internal/artifact"
@@ -131,7 +132,8 @@ func (c Config) ociResolve(ctx context.Context, obj *sourcev1.OCIRepository, r *
 	if r.head, err = r.client.Resolve(ctx, ociReference(obj.Spec.Reference)); err != nil {
 		return err
 	}
-	held, claim, ok := c.current(ctx, r.origin)
+	c.collect(ctx, r.origin)
+	held, claim, ok := c.current(ctx, r.origin, &r.Notes)
 	if !ok || held.Revision != r.head.Revision() {
 		r.NewWork()
 	}
@@ -148,9 +150,14 @@ func (c Config) ociResolve(ctx context.Context, obj *sourcev1.OCIRepository, r *
 		return nil
 	}
 	r.statement = claim.Statement
-	obj.Status.Artifact = &held
+	obj.Status.Artifact, obj.Status.URL = &held, latestURL(&held) // the advertised address may have changed
 	noteArtifact(&r.Notes, r.statement, wanted, stored(&held))
 	return harness.ErrUnchanged
+}
+
+// latestURL is where whatever is current is served.
+func latestURL(a *meta.Artifact) string {
+	return strings.TrimSuffix(a.URL, a.Path) + path.Dir(a.Path) + "/" + latestFile
 }
 
 func ociReference(ref *sourcev1.OCIRepositoryRef) oci.Reference {
@@ -212,7 +219,7 @@ func (c Config) ociPublish(ctx context.Context, obj *sourcev1.OCIRepository, r *
 		return err
 	}
 	obj.Status.Artifact, obj.Status.ObservedIgnore, obj.Status.ObservedLayerSelector = published, obj.Spec.Ignore, obj.Spec.LayerSelector
-	obj.Status.URL = strings.TrimSuffix(published.URL, published.Path) + path.Dir(published.Path) + "/" + latestFile
+	obj.Status.URL = latestURL(published)
 	noteArtifact(&r.Notes, r.statement, obj.Spec.Verify != nil, stored(published))
 	return nil
 }

@@ -5,13 +5,18 @@ package source
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 
 	"sluice.dev/sluice/controllers/internal/artifact"
 	"sluice.dev/sluice/controllers/internal/artifact/ignore"
+	"sluice.dev/sluice/controllers/internal/events"
+	"sluice.dev/sluice/controllers/internal/harness"
 	"sluice.dev/sluice/internal/fault"
 	"sluice.dev/sluice/internal/verify"
 	"sluice.dev/sluice/internal/verify/attest"
@@ -57,11 +62,25 @@ func (c Config) publish(ctx context.Context, blob *artifact.Blob, p product) (*m
 	return &published, nil
 }
 
+// artifactDamaged is the reason of the event about an artifact in store that is not what was published.
+const artifactDamaged = "ArtifactVerificationFailed"
+
+// collect removes artifacts that nobody is about to fetch any more (spec row S-16). What cannot be removed now is removed
+// by a later run, so a failure is logged and no more.
+func (c Config) collect(ctx context.Context, origin verify.Origin) {
+	if _, err := c.Store.Collect(ctx, artifact.KeyOf(origin)); err != nil {
+		logf.FromContext(ctx).Error(err, "superseded artifacts were not removed")
+	}
+}
+
 // current returns the artifact in store and the claim about it, when both are whole. What is damaged or missing is
-// fetched again, so it is no error.
-func (c Config) current(ctx context.Context, origin verify.Origin) (meta.Artifact, verify.Claim, bool) {
+// fetched again, so it is no error; damage is told (spec row S-15).
+func (c Config) current(ctx context.Context, origin verify.Origin, n *harness.Notes) (meta.Artifact, verify.Claim, bool) {
 	key := artifact.KeyOf(origin)
 	if err := c.Store.Verify(ctx, key); err != nil {
+		if errors.Is(err, artifact.ErrDigest) {
+			n.AddEvent(events.Event{Severity: events.Error, Reason: artifactDamaged, Message: fmt.Sprintf("fetching again: %s", err)})
+		}
 		return meta.Artifact{}, verify.Claim{}, false
 	}
 	held, ok := c.Store.Current(key)

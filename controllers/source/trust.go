@@ -3,7 +3,9 @@
 package source
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -21,21 +23,33 @@ const trustedRootKey = "trusted_root.json"
 // trust returns whom to believe for a source. In a tenant's namespace that is what the platform's parameters say, and
 // the object's own references are not looked at: a tenant does not choose its judge (policy rule 4). In a platform
 // namespace the object's references count.
-func (c Config) trust(namespace string, own func() (verify.Policy, error)) (verify.Policy, error) {
+// fit keeps of the platform's keys those that such a source can be signed with.
+func (c Config) trust(namespace string, fit func([]verify.Key) []verify.Key, own func() (verify.Policy, error)) (verify.Policy, error) {
 	if c.IsPlatform(namespace) {
-		return own()
+		p, err := own()
+		if f, ok := errors.AsType[*fault.Fault](err); ok && f.Kind != fault.Invalid {
+			f.Reason, f.Condition = sourcev1.VerificationError, sourcev1.SourceVerifiedCondition // keys that are missing are no failed fetch
+		}
+		return p, err
 	}
 	p := c.Grants().For(namespace).Verification.Policy()
-	if p.Empty() {
-		return verify.Policy{}, fault.New(fault.Denied, sourcev1.VerificationError,
+	if p.Keys = fit(p.Keys); p.Empty() {
+		return verify.Policy{}, untrusting(
 			"the platform names no trusted key and no trusted identity for namespace %q: ask the platform team to add one to the policy parameters", namespace)
 	}
 	return p, nil
 }
 
+// untrusting is a fault about a policy that believes nobody.
+func untrusting(format string, args ...any) error {
+	f := fault.Of(fault.New(fault.Denied, sourcev1.VerificationError, format, args...))
+	f.Condition = sourcev1.SourceVerifiedCondition
+	return f
+}
+
 // gitTrust reads the keys of spec.verify.secretRef (spec row S-42).
 func (c Config) gitTrust(ctx context.Context, obj *sourcev1.GitRepository) (verify.Policy, error) {
-	return c.trust(obj.Namespace, func() (verify.Policy, error) {
+	return c.trust(obj.Namespace, gitKeys, func() (verify.Policy, error) {
 		data, err := c.secretData(ctx, obj.Namespace, &obj.Spec.Verification.SecretRef)
 		return verify.Policy{Keys: keys(data, "")}, err
 	})
@@ -46,7 +60,7 @@ func (c Config) ociTrust(ctx context.Context, obj *sourcev1.OCIRepository) (veri
 	if p := obj.Spec.Verify.Provider; p != "cosign" {
 		return verify.Policy{}, unsupported("spec.verify.provider: " + p)
 	}
-	return c.trust(obj.Namespace, func() (verify.Policy, error) {
+	return c.trust(obj.Namespace, cosignKeys, func() (verify.Policy, error) {
 		data, err := c.secretData(ctx, obj.Namespace, obj.Spec.Verify.SecretRef)
 		if err != nil {
 			return verify.Policy{}, err
@@ -59,8 +73,7 @@ func (c Config) ociTrust(ctx context.Context, obj *sourcev1.OCIRepository) (veri
 			return verify.Policy{}, err
 		}
 		if p.Empty() {
-			return verify.Policy{}, fault.New(fault.Denied, sourcev1.VerificationError,
-				"spec.verify names nobody to believe: give a Secret with *.pub keys, or matchOIDCIdentity with trustedRootSecretRef")
+			return verify.Policy{}, untrusting("spec.verify names nobody to believe: give a Secret with *.pub keys, or matchOIDCIdentity with trustedRootSecretRef")
 		}
 		return p, nil
 	})
@@ -89,6 +102,38 @@ func keys(data map[string][]byte, suffix string) []verify.Key {
 		}
 	}
 	return out
+}
+
+// The parameters list a namespace's keys for all its sources, and tell their kind by their armour. A Secret tells it by the
+// suffix of an entry's name (spec rows S-42 and S-56), which is what the verifiers go by.
+const (
+	pemArmor = "-----BEGIN "
+	pgpArmor = "-----BEGIN PGP "
+	sshEntry = ".sshpub"
+)
+
+// gitKeys returns the SSH keys and the OpenPGP key rings.
+func gitKeys(all []verify.Key) []verify.Key {
+	var out []verify.Key
+	for _, k := range all {
+		switch {
+		case armored(k, pgpArmor):
+			out = append(out, k)
+		case !armored(k, pemArmor):
+			k.Name = strings.TrimSuffix(k.Name, sshEntry) + sshEntry
+			out = append(out, k)
+		}
+	}
+	return out
+}
+
+// cosignKeys returns the keys in PEM.
+func cosignKeys(all []verify.Key) []verify.Key {
+	return slices.DeleteFunc(slices.Clone(all), func(k verify.Key) bool { return !armored(k, pemArmor) || armored(k, pgpArmor) })
+}
+
+func armored(k verify.Key, armor string) bool {
+	return bytes.HasPrefix(bytes.TrimSpace(k.Data), []byte(armor))
 }
 
 // unsupported refuses a field by name, rather than fetching something else than was asked for.

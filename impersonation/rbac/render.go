@@ -41,6 +41,8 @@ type Tenant struct {
 type Install struct {
 	// Namespace is the controllers' own, flux-system as a rule.
 	Namespace string
+	// Selector is the controllers' --watch-label-selector: that of their shard, empty where they look at all objects.
+	Selector string
 }
 
 // Platform is a platform namespace and as whom its objects act.
@@ -54,7 +56,7 @@ type Platform struct {
 
 // RenderController returns the ServiceAccount of a controller and the roles of Rules.
 func RenderController(c Controller, in Install) ([]client.Object, error) {
-	grants, err := Rules(c)
+	grants, err := Rules(c, in)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ package rbac
 
 import (
 	"fmt"
+	"hash/fnv"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 )
@@ -37,21 +38,22 @@ const (
 	kustomizeGroup = "kustomize.toolkit.fluxcd.io"
 )
 
-// Rules returns the grants of a controller. Secrets and tokens are not among them: those stand only in the roles of
-// RenderTenant and RenderPlatform.
-func Rules(c Controller) (Grants, error) {
+// Rules returns the grants of a controller in an installation. Secrets and tokens are not among them: those stand only in
+// the roles of RenderTenant and RenderPlatform.
+func Rules(c Controller, in Install) (Grants, error) {
+	own := lease(LeaseName(c.Account(), in.Selector))
 	switch c {
 	case Source:
 		return Grants{
 			Cluster: append(owned(sourceGroup, "gitrepositories", "ocirepositories"), events()),
-			Own:     lease(c),
+			Own:     own,
 		}, nil
 	case Kustomize:
 		return Grants{
 			Cluster: append(owned(kustomizeGroup, "kustomizations"),
-				rule(sourceGroup, []string{"gitrepositories", "ocirepositories"}, "get", "list", "watch"),
+				rule(sourceGroup, []string{"gitrepositories", "ocirepositories"}, "list", "watch"),
 				events(), clusterIdentity()),
-			Own: lease(c),
+			Own: own,
 		}, nil
 	default:
 		return Grants{}, fmt.Errorf("controller %q has no described authority", c)
@@ -82,10 +84,23 @@ func clusterIdentity() rbacv1.PolicyRule {
 	return r
 }
 
+// LeaseName is the lease by which one of several replicas of a program becomes the leader. It is Flux's where all objects
+// are looked at; each shard (--watch-label-selector) has leaders of its own. The suffix only tells shards apart, so a hash
+// without cryptography does.
+func LeaseName(program, selector string) string {
+	name := program + "-leader-election"
+	if selector == "" {
+		return name
+	}
+	sum := fnv.New32a()
+	sum.Write([]byte(selector))
+	return fmt.Sprintf("%s-%08x", name, sum.Sum32())
+}
+
 // lease is leader election. A create cannot be limited by name (the name is not known to the authorizer), the rest is.
-func lease(c Controller) []rbacv1.PolicyRule {
+func lease(name string) []rbacv1.PolicyRule {
 	named := rule("coordination.k8s.io", []string{"leases"}, "get", "update")
-	named.ResourceNames = []string{c.Account() + "-leader-election"}
+	named.ResourceNames = []string{name}
 	return []rbacv1.PolicyRule{rule("coordination.k8s.io", []string{"leases"}, "create"), named}
 }
 

@@ -22,7 +22,7 @@ func TestProfileAllow(t *testing.T) {
 	}{
 		"the zero profile refuses age":                    {feature: fips.Age},
 		"strict refuses a hashed known_hosts":             {profile: fips.Strict, feature: fips.KnownHostsHashed},
-		"standard tolerates a hashed known_hosts":         {profile: fips.Standard, feature: fips.KnownHostsHashed, allowed: true},
+		"standard tolerates an SSH key with a passphrase": {profile: fips.Standard, feature: fips.SSHKeyPassphrase, allowed: true},
 		"standard tolerates OpenPGP Ed25519":              {profile: fips.Standard, feature: fips.PGPEd25519, allowed: true},
 		"standard refuses OpenPGP with SHA-1":             {profile: fips.Standard, feature: fips.PGPSHA1},
 		"standard tolerates age":                          {profile: fips.Standard, feature: fips.Age, allowed: true},
@@ -67,7 +67,7 @@ func TestPolicyReports(t *testing.T) {
 		OnRefusal:   func(r fips.Refusal) { refused = append(refused, r) },
 		OnTolerated: func(r fips.Refusal) { tolerated = append(tolerated, r) },
 	}
-	if err := policy.AllowNamed(fips.KnownHostsHashed, "|1|"); err != nil {
+	if err := policy.AllowNamed(fips.SSHKeyPassphrase, "|1|"); err != nil {
 		t.Errorf("tolerated feature: %v", err)
 	}
 	err := policy.AllowNamed(fips.SSHKex, "curve25519-sha256\n"+strings.Repeat("x", 100))

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Called by `make bench`, after the build: plays the ceiling, ks and source with our manager, and with the reference that
-# REFERENCE names (a file like test/bench/reference.example.json), and prints the tables. About five minutes for each; N is
-# the number of Kustomizations, RUNS how often each is played, LIMIT how long one scenario may take. Records, logs and tables
-# stay in dist/bench.
+# REFERENCE names (a file like test/bench/reference.example.json), and prints the tables. About five minutes for each on a
+# quiet machine. N is the number of Kustomizations, RUNS how often each is played, LIMIT how long one scenario may take.
+# Records, logs and tables stay in dist/bench.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

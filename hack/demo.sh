@@ -6,12 +6,12 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-go_fips() { CGO_ENABLED=0 GOFIPS140=v1.0.0 go "$@"; }
-
-go_fips run ./hack/progress build -ldflags '-s -w' -o bin/ ./hack/demo
 keep=
 case "${KEEP:-}" in '' | 0 | no | false) ;; *) keep=-keep ;; esac
 
+echo "demo: building its servers"
+CGO_ENABLED=0 GOFIPS140=v1.0.0 go build -ldflags '-s -w' -o bin/ ./hack/demo
+echo "demo: starting a control plane (built once for this machine: that takes minutes and shows what remains)"
 cd hack/testbed
-# The bed builds its servers first, and shows what remains of that. Its own program is small.
+# shellcheck disable=SC2086 # nothing, or one flag
 exec go run ./cmd/testbed exec --chdir ../.. -- bin/demo $keep

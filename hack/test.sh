@@ -17,6 +17,8 @@ fi
 
 echo "test: 1 of 5: build the product and its tests (on a fresh machine this takes minutes)"
 go run ./hack/progress vet ./...
+go build -ldflags '-s -w' -o bin/ ./cmd/sluice-manager
+export SLUICE_MANAGER=$root/bin/sluice-manager
 
 echo "test: 2 of 5: the control plane (built once for this machine)"
 env -u CGO_ENABLED -u GOFIPS140 go -C hack/testbed build -o "$root/bin/testbed" ./cmd/testbed

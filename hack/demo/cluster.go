@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -27,10 +28,18 @@ import (
 // cluster looks at the control plane as its administrator. It changes nothing there: whoever acts does so with a command
 // that is shown.
 type cluster struct {
-	dynamic  dynamic.Interface
-	typed    kubernetes.Interface
-	admin    *clientcmdapi.Config
-	binaries string
+	dynamic dynamic.Interface
+	typed   kubernetes.Interface
+	admin   *clientcmdapi.Config
+	bed     bed
+}
+
+// bed is what a kubeconfig of the test bed says beside how to log in.
+type bed struct {
+	// Binaries is the folder of its programs.
+	Binaries string `json:"binaries"`
+	// AuditLog is the API server's log of requests.
+	AuditLog string `json:"auditLog"`
 }
 
 // bedExtension is where a kubeconfig of the test bed says what else there is (hack/testbed).
@@ -53,7 +62,7 @@ func connect(file string) (*cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &cluster{admin: admin, binaries: binaries(admin)}
+	c := &cluster{admin: admin, bed: bedOf(admin)}
 	if c.dynamic, err = dynamic.NewForConfig(config); err != nil {
 		return nil, err
 	}
@@ -76,21 +85,18 @@ func connect(file string) (*cluster, error) {
 	return c, clientcmd.WriteToFile(*people, file)
 }
 
-// binaries is the folder of the bed's programs.
-func binaries(admin *clientcmdapi.Config) string {
+func bedOf(admin *clientcmdapi.Config) bed {
 	for _, c := range admin.Clusters {
 		raw, err := json.Marshal(c.Extensions[bedExtension])
 		if err != nil {
 			continue
 		}
-		var bed struct {
-			Binaries string `json:"binaries"`
-		}
-		if json.Unmarshal(raw, &bed) == nil && bed.Binaries != "" {
-			return bed.Binaries
+		var b bed
+		if json.Unmarshal(raw, &b) == nil && b.Binaries != "" {
+			return b
 		}
 	}
-	return ""
+	return bed{}
 }
 
 // tokenLife is how long a manager's token is good. There is no Pod whose kubelet would renew it.
@@ -123,6 +129,10 @@ func configMap(namespace, name string) ref {
 
 func pod(namespace, name string) ref {
 	return ref{schema.GroupVersionResource{Version: "v1", Resource: "pods"}, namespace, name}
+}
+
+func resourceQuota(namespace, name string) ref {
+	return ref{schema.GroupVersionResource{Version: "v1", Resource: "resourcequotas"}, namespace, name}
 }
 
 func deployment(namespace, name string) ref {
@@ -178,7 +188,7 @@ func (c *cluster) until(ctx context.Context, r ref, done func(*unstructured.Unst
 	}
 }
 
-var errWatchEnded = errors.New("the watch has ended") //nolint:gochecknoglobals // a sentinel
+var errWatchEnded = errors.New("the watch has ended")
 
 func await(ctx context.Context, w watch.Interface, last **unstructured.Unstructured, done func(*unstructured.Unstructured) bool) (bool, error) {
 	for {
@@ -253,15 +263,14 @@ func field(obj *unstructured.Unstructured, path ...string) string {
 
 func ready(obj *unstructured.Unstructured) bool { return conditionOf(obj).Status == "True" }
 
-// refused holds once a controller has said no for one of the reasons.
-func refused(reasons ...string) func(*unstructured.Unstructured) bool {
-	return func(obj *unstructured.Unstructured) bool {
-		c := conditionOf(obj)
-		for _, reason := range reasons {
-			if c.Status == "False" && c.Reason == reason {
-				return true
-			}
-		}
-		return false
+// refusal waits until a controller has said no to an object for one of the reasons. That it says yes is an error.
+func (c *cluster) refusal(ctx context.Context, r ref, reasons ...string) (*unstructured.Unstructured, error) {
+	obj, err := c.until(ctx, r, func(o *unstructured.Unstructured) bool {
+		is := conditionOf(o)
+		return is.Status == "True" || is.Status == "False" && slices.Contains(reasons, is.Reason)
+	})
+	if err == nil && ready(obj) {
+		err = fmt.Errorf("%s was accepted: %s", r, conditionOf(obj))
 	}
+	return obj, err
 }

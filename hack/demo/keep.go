@@ -47,7 +47,8 @@ func (s *stage) lookAround() {
 
 // wait returns when the demo is interrupted, or when one of the managers ends.
 func (s *stage) wait(ctx context.Context) {
-	ctx = s.alive(ctx)
+	ctx, release := s.alive(ctx)
+	defer release()
 	<-ctx.Done()
 	s.screen.line("")
 	s.screen.line(" stopping")

@@ -77,8 +77,9 @@ type child struct {
 	name string
 	cmd  *exec.Cmd
 	log  string
-	// running ends when the process does, with the reason as its cause.
-	running context.Context //nolint:containedctx // the process's life
+	// done is closed when the process has ended; err says how.
+	done chan struct{}
+	err  error
 	// started gets what the manager says about itself when it starts.
 	started chan greeting
 }
@@ -96,7 +97,7 @@ func start(name, program, dir, kubeconfig, log string, args ...string) (*child, 
 	if err != nil {
 		return nil, err
 	}
-	c := &child{name: name, cmd: exec.Command(program, args...), log: log, started: make(chan greeting, 1)}
+	c := &child{name: name, cmd: exec.Command(program, args...), log: log, done: make(chan struct{}), started: make(chan greeting, 1)}
 	c.cmd.Dir, c.cmd.Env = dir, []string{"HOME=" + dir, "KUBECONFIG=" + kubeconfig}
 	c.cmd.SysProcAttr = attributes()
 	output, err := c.cmd.StderrPipe()
@@ -106,17 +107,14 @@ func start(name, program, dir, kubeconfig, log string, args ...string) (*child, 
 	if err := c.cmd.Start(); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
-	var ended context.CancelCauseFunc
-	c.running, ended = context.WithCancelCause(context.Background())
 	go func() {
+		defer close(c.done)
 		c.copyLog(output, file)
 		err := errors.Join(c.cmd.Wait(), file.Close())
-		ended(fmt.Errorf("%s has ended (%w): %s", name, errors.Join(err, errEnded), c.lastWords(1)))
+		c.err = fmt.Errorf("%s has ended (%v): %s", name, err, c.lastWords(1))
 	}()
 	return c, nil
 }
-
-var errEnded = errors.New("nobody had asked it to") //nolint:gochecknoglobals // a sentinel
 
 // copyLog writes the log and notices the greeting in it.
 func (c *child) copyLog(from io.Reader, to io.Writer) {
@@ -124,7 +122,7 @@ func (c *child) copyLog(from io.Reader, to io.Writer) {
 	for {
 		line, err := lines.ReadBytes('\n')
 		if _, writeErr := to.Write(line); writeErr != nil || err != nil {
-			_, _ = io.Copy(io.Discard, from) //nolint:errcheck // a full pipe would stop the manager
+			_, _ = io.Copy(io.Discard, from) // a full pipe would stop the manager
 			return
 		}
 		var g greeting
@@ -157,8 +155,8 @@ const grace = 10 * time.Second
 
 // stop asks the manager to end, and makes it when it does not.
 func (c *child) stop() {
-	_ = c.cmd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // it may have ended
+	_ = c.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
 	timer := time.AfterFunc(grace, func() { _ = c.cmd.Process.Kill() })
 	defer timer.Stop()
-	<-c.running.Done()
+	<-c.done
 }

@@ -72,10 +72,19 @@ func mark(line int, sign string) string {
 	return strings.Repeat(" ", utf8.RuneCountInString(sign))
 }
 
-// quote shows what a program printed, each line cut at the width.
+// quote shows what a program printed. Lines that are too long are wrapped.
 func (s *screen) quote(text string) {
 	for text := range strings.SplitSeq(strings.TrimRight(text, "\n"), "\n") {
-		s.line("          " + s.paint(faint, cut(strings.TrimRight(text, " "), width-10)))
+		lines := []string{strings.TrimRight(text, " ")}
+		if utf8.RuneCountInString(text) > width-10 {
+			lines = wrap(text, width-12)
+		}
+		for i, line := range lines {
+			if i > 0 {
+				line = "  " + line
+			}
+			s.line("          " + s.paint(faint, line))
+		}
 	}
 }
 
@@ -104,29 +113,15 @@ func (s *screen) verdict(o outcome) {
 
 // table ends the play.
 func (s *screen) table(outcomes []outcome) {
-	const titles, expects, seens = 37, 27, 27
-	row := func(sign, title, expect, seen string) {
-		s.line(fmt.Sprintf(" %s %s  %s  %s", sign, pad(title, titles), pad(expect, expects), cut(seen, seens)))
-	}
 	s.line("")
-	row(" ", s.paint(bold, pad("step", titles)), s.paint(bold, pad("expected", expects)), s.paint(bold, "seen"))
+	s.row(" ", bold, "", "step", "expected", "seen")
 	var took time.Duration
 	for i, o := range outcomes {
-		sign, seen := s.paint(good, "✓"), o.seen
+		sign, code, seen := "✓", good, o.seen
 		if o.err != nil {
-			sign, seen = s.paint(bad, "✗"), o.err.Error()
+			sign, code, seen = "✗", bad, o.err.Error()
 		}
-		lines := max(1, len(wrap(o.title, titles-3)), len(wrap(o.expect, expects)), len(wrap(seen, seens)))
-		for l := range lines {
-			number := "  "
-			if l == 0 {
-				number = fmt.Sprintf("%2d", i+1)
-			} else {
-				sign = " "
-			}
-			s.line(fmt.Sprintf(" %s %s %s  %s  %s", sign, number, pad(nth(wrap(o.title, titles-3), l), titles-3),
-				pad(nth(wrap(o.expect, expects), l), expects), nth(wrap(seen, seens), l)))
-		}
+		s.row(sign, code, fmt.Sprintf("%2d ", i+1), o.title, o.expect, seen)
 		took += o.took
 	}
 	s.line("")
@@ -135,6 +130,28 @@ func (s *screen) table(outcomes []outcome) {
 		return
 	}
 	s.line(s.paint(good, fmt.Sprintf(" All %d steps hold (%.0f s)", len(outcomes), took.Seconds())))
+}
+
+// The widths of the table's columns. What was seen is told in full where the step was played.
+const (
+	titleWidth  = 37
+	expectWidth = 27
+	seenWidth   = 27
+	seenLines   = 3
+)
+
+// row prints a row of the table, on as many lines as its cells need. Its number is part of the first column.
+func (s *screen) row(sign, code, number, title, expect, seen string) {
+	titles := wrap(title, titleWidth-len(number))
+	expects := wrap(expect, expectWidth)
+	seens := wrap(cut(seen, seenLines*seenWidth), seenWidth)
+	for l := range max(1, len(titles), len(expects), len(seens)) {
+		if l > 0 {
+			sign, number = " ", strings.Repeat(" ", len(number))
+		}
+		line := pad(number+nth(titles, l), titleWidth) + "  " + pad(nth(expects, l), expectWidth) + "  " + nth(seens, l)
+		s.line(" " + s.paint(code, sign) + " " + strings.TrimRight(line, " "))
+	}
 }
 
 func nth(lines []string, n int) string {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"sluice.dev/sluice/distro/manifests/crds"
 	"sluice.dev/sluice/internal/fips"
@@ -75,7 +76,7 @@ func build(ctx context.Context, o options, screen *screen) (*stage, error) {
 	if s.kube, err = connect(s.path("kubeconfig")); err != nil {
 		return s, err
 	}
-	s.shell = shell{dir: s.dir, path: []string{filepath.Join(root, "bin"), s.kube.binaries}, kubeconfig: s.path("kubeconfig")}
+	s.shell = shell{dir: s.dir, path: []string{filepath.Join(root, "bin"), s.kube.bed.Binaries}, kubeconfig: s.path("kubeconfig")}
 	return s, s.copyExamples(filepath.Join(root, "examples"))
 }
 
@@ -169,14 +170,20 @@ func (s *stage) copyExamples(from string) error {
 	return os.CopyFS(s.path("crds"), crds.FS)
 }
 
-// alive returns a context that ends with the first manager that does.
-func (s *stage) alive(ctx context.Context) context.Context {
+// alive returns a context that ends with the first manager that does. It has to be released.
+func (s *stage) alive(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
+	var watching sync.WaitGroup
 	for _, m := range s.managers {
-		context.AfterFunc(m.running, func() { cancel(context.Cause(m.running)) })
+		watching.Go(func() {
+			select {
+			case <-m.done:
+				cancel(m.err)
+			case <-ctx.Done():
+			}
+		})
 	}
-	context.AfterFunc(ctx, func() { cancel(nil) })
-	return ctx
+	return ctx, func() { cancel(nil); watching.Wait() }
 }
 
 // close ends what was started, in reverse order, and removes the folder unless it is to be kept.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -19,11 +20,13 @@ const teamBRepository = "team-b/app.git"
 // editByHand edits as a person would, and measures until the edit is gone, from the moment at which it was seen.
 func editByHand(ctx context.Context, s *stage) (string, error) {
 	var edited, restored time.Time
-	watched := make(chan error, 1)
+	watched, armed := make(chan error, 1), make(chan struct{})
+	arm := sync.OnceFunc(func() { close(armed) })
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	go func() {
 		_, err := s.kube.until(watching, deployment(teamB, "web"), func(o *unstructured.Unstructured) bool {
+			arm()
 			switch replicas := replicasOf(o); {
 			case replicas != delivered && edited.IsZero():
 				edited = time.Now()
@@ -34,6 +37,11 @@ func editByHand(ctx context.Context, s *stage) (string, error) {
 		})
 		watched <- err
 	}()
+	select {
+	case <-armed:
+	case err := <-watched:
+		return "", err
+	}
 	out, err := s.as(ctx, teamB, "kubectl scale deployment web --replicas 5")
 	if err != nil {
 		return "", err

@@ -35,7 +35,7 @@ func (s *stage) deniedByRule(ctx context.Context, name, rule string, absent ...r
 	if err := s.apply(ctx, teamA, "refused/"+name+".yaml"); err != nil {
 		return "", err
 	}
-	ks, err := s.kube.until(ctx, kustomization(teamA, name), refused("PolicyDenied"))
+	ks, err := s.kube.refusal(ctx, kustomization(teamA, name), "PolicyDenied")
 	if err != nil {
 		return "", err
 	}
@@ -98,7 +98,7 @@ func (s *stage) deliverUntrusted(ctx context.Context, name string, key *sign.Key
 	if err := s.apply(ctx, teamA, "refused/"+name+".yaml"); err != nil {
 		return "", err
 	}
-	source, err := s.kube.until(ctx, ociRepository(teamA, name), refused("VerificationError"))
+	source, err := s.kube.refusal(ctx, ociRepository(teamA, name), "VerificationError")
 	if err != nil {
 		return "", err
 	}
@@ -106,7 +106,7 @@ func (s *stage) deliverUntrusted(ctx context.Context, name string, key *sign.Key
 	if digest := field(source, "status", "artifact", "digest"); digest != "" {
 		return "", errors.New("there is an artifact")
 	}
-	ks, err := s.kube.until(ctx, kustomization(teamA, name), refused("ArtifactFailed"))
+	ks, err := s.kube.refusal(ctx, kustomization(teamA, name), "ArtifactFailed")
 	if err != nil {
 		return "", err
 	}
@@ -120,7 +120,7 @@ func nameNoAccount(ctx context.Context, s *stage) (string, error) {
 	if err := s.apply(ctx, teamA, "refused/no-account.yaml"); err != nil {
 		return "", err
 	}
-	ks, err := s.kube.until(ctx, kustomization(teamA, "no-account"), refused("AccessDenied", "PolicyDenied"))
+	ks, err := s.kube.refusal(ctx, kustomization(teamA, "no-account"), "AccessDenied", "PolicyDenied")
 	if err != nil {
 		return "", err
 	}

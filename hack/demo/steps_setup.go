@@ -10,8 +10,6 @@ import (
 	"os"
 	"strings"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-
 	"sluice.dev/sluice/test/examples"
 )
 
@@ -52,7 +50,7 @@ func startControllers(ctx context.Context, s *stage) (string, error) {
 	}
 	commands := map[string]string{
 		"source":    "--storage-path artifacts --storage-addr " + address + " --storage-adv-addr " + address + " --statement-key statement-key.pem",
-		"kustomize": "--artifact-server http://" + address + " --storage-addr " + address + " --statement-trust statement-key.pub",
+		"kustomize": "--artifact-server http://" + address + " --statement-trust statement-key.pub",
 	}
 	said := ""
 	for _, name := range []string{"source", "kustomize"} {
@@ -89,8 +87,8 @@ func (s *stage) startController(ctx context.Context, name, flags string) (greeti
 	select {
 	case g := <-m.started:
 		return g, nil
-	case <-m.running.Done():
-		return greeting{}, context.Cause(m.running)
+	case <-m.done:
+		return greeting{}, m.err
 	case <-ctx.Done():
 		return greeting{}, ctx.Err()
 	}
@@ -123,7 +121,10 @@ func deliverBaseline(ctx context.Context, s *stage) (string, error) {
 	if err := s.apply(ctx, platform, "platform/delivery.yaml"); err != nil {
 		return "", err
 	}
-	return s.awaitDelivery(ctx, platform, gitRepository(ownNamespace, "platform"), kustomization(ownNamespace, "baseline"))
+	return s.awaitDelivery(ctx, delivery{
+		who: platform, source: gitRepository(ownNamespace, "platform"), ks: kustomization(ownNamespace, "baseline"),
+		written: resourceQuota(teamA, "baseline"), account: ownNamespace + ":sluice-platform",
+	})
 }
 
 func deliverTeamA(ctx context.Context, s *stage) (string, error) {
@@ -134,7 +135,10 @@ func deliverTeamA(ctx context.Context, s *stage) (string, error) {
 	if err := s.apply(ctx, teamA, "team-a/delivery.yaml"); err != nil {
 		return "", err
 	}
-	return s.awaitDelivery(ctx, teamA, ociRepository(teamA, "app"), kustomization(teamA, "app"))
+	return s.awaitDelivery(ctx, delivery{
+		who: teamA, source: ociRepository(teamA, "app"), ks: kustomization(teamA, "app"),
+		written: deployment(teamA, "web"), account: teamA + ":deployer",
+	})
 }
 
 func deliverTeamB(ctx context.Context, s *stage) (string, error) {
@@ -150,27 +154,48 @@ func deliverTeamB(ctx context.Context, s *stage) (string, error) {
 	if err := s.apply(ctx, teamB, "team-b/delivery.yaml"); err != nil {
 		return "", err
 	}
-	return s.awaitDelivery(ctx, teamB, gitRepository(teamB, "app"), kustomization(teamB, "app"))
+	return s.awaitDelivery(ctx, delivery{
+		who: teamB, source: gitRepository(teamB, "app"), ks: kustomization(teamB, "app"),
+		written: deployment(teamB, "web"), account: teamB + ":deployer",
+	})
 }
 
-// awaitDelivery waits until source and Kustomization are Ready, and shows what was verified, as whom it was applied, and what.
-func (s *stage) awaitDelivery(ctx context.Context, who string, source, ks ref) (string, error) {
-	if _, err := s.kube.until(ctx, ks, func(o *unstructured.Unstructured) bool { return ready(o) }); err != nil {
-		src, getErr := s.kube.get(ctx, source)
-		if getErr == nil {
-			s.screen.fact("source", conditionOf(src).String())
-		}
-		return "", err
-	}
-	src, err := s.kube.get(ctx, source)
+// delivery is a source and its Kustomization, as they should come out.
+type delivery struct {
+	who        string
+	source, ks ref
+	// written is one of the objects, and account as whom it is to be written, <namespace>:<name>.
+	written ref
+	account string
+}
+
+// awaitDelivery waits until source and Kustomization are Ready, and shows what was verified, what was applied, and as whom.
+func (s *stage) awaitDelivery(ctx context.Context, d delivery) (string, error) {
+	src, err := s.kube.until(ctx, d.source, ready)
 	if err != nil {
 		return "", err
 	}
-	s.screen.fact("verified", conditionNamed(src, "SourceVerified").Message)
-	out, err := s.as(ctx, who, "sluice tree ks "+ks.name+" -n "+ks.namespace)
+	if _, err := s.kube.until(ctx, d.ks, ready); err != nil {
+		return "", err
+	}
+	s.screen.fact("verified", strings.TrimPrefix(conditionNamed(src, "SourceVerified").Message, "verified signature of "))
+	out, err := s.as(ctx, d.who, "sluice tree ks "+d.ks.name+" -n "+d.ks.namespace)
 	if err != nil {
 		return "", err
 	}
 	s.screen.quote(out)
-	return "Ready", nil
+	return s.writtenAs(ctx, d)
+}
+
+// writtenAs asks the API server's audit log who has written an object.
+func (s *stage) writtenAs(ctx context.Context, d delivery) (string, error) {
+	user, err := s.kube.writer(ctx, d.written)
+	if err != nil {
+		return "", err
+	}
+	s.screen.fact("audit", fmt.Sprintf("%s was written by %s", d.written, user))
+	if want := "system:serviceaccount:" + d.account; user != want {
+		return "", fmt.Errorf("it was to be %s", want)
+	}
+	return "Ready, by " + strings.Replace(d.account, ":", "/", 1), nil
 }

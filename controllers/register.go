@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -41,6 +42,9 @@ func registerSource(ctx context.Context, p *parts) error {
 	}
 	if p.storage, err = listen(p.config.StorageAddr); err != nil {
 		return err
+	}
+	if err := os.MkdirAll(p.config.Storage.Path, 0o700); err != nil {
+		return fmt.Errorf("--storage-path: %w", err)
 	}
 	store, err := artifact.Open(p.config.Storage.Path, artifact.Config{
 		Digests: p.backend, AdvertisedAddress: p.advertised(),

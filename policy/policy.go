@@ -102,8 +102,8 @@ type Decision struct {
 	Input string `json:"input"`
 }
 
-// Message returns the denial for the object's owner: each violation with rule id, object, what is wrong and the
-// remedy. It is stable for the same decision and at most limit violations long, the rest is counted.
+// Message returns the denial for the object's owner: each broken rule once with its remedy, and behind it what breaks it. It
+// is stable for the same decision, and names at most limit violations; the rest is counted.
 func (d Decision) Message() string {
 	const limit = 10
 	var b strings.Builder
@@ -112,10 +112,22 @@ func (d Decision) Message() string {
 			fmt.Fprintf(&b, "; and %d more", len(d.Violations)-limit)
 			break
 		}
-		if i > 0 {
-			b.WriteString("; ")
+		switch {
+		case i == 0 || v.Rule != d.Violations[i-1].Rule:
+			if i > 0 {
+				b.WriteString("; ")
+			}
+			fmt.Fprintf(&b, "%s: ", v.Rule)
+		default:
+			b.WriteString(", ")
 		}
-		fmt.Fprintf(&b, "%s: %s: %s (%s)", v.Rule, v.Object, v.Message, v.Remedy)
+		if i == 0 || v.Rule != d.Violations[i-1].Rule || v.Object != d.Violations[i-1].Object {
+			fmt.Fprintf(&b, "%s: ", v.Object)
+		}
+		b.WriteString(v.Message)
+		if last := i == len(d.Violations)-1 || i == limit-1; last || d.Violations[i+1].Rule != v.Rule || d.Violations[i+1].Remedy != v.Remedy {
+			fmt.Fprintf(&b, " (%s)", v.Remedy)
+		}
 	}
 	return b.String()
 }

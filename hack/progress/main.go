@@ -82,9 +82,17 @@ func watch(stderr io.Reader, total int) {
 			continue
 		}
 		last = time.Now()
-		elapsed := time.Since(start)
-		left := elapsed / time.Duration(done) * time.Duration(max(total-done, 0))
-		fmt.Fprintf(os.Stderr, "  %4d of at most %d packages, %s so far, at most %s left: %s\n",
-			done, total, elapsed.Round(time.Second), left.Round(time.Second), line)
+		fmt.Fprintf(os.Stderr, "  %s\n", report(done, total, time.Since(start), line))
 	}
+}
+
+// report says how far a build is. What is cached is passed over in silence, so the total is an upper bound, and an estimate is
+// worth saying only once a good part of it has been compiled.
+func report(done, total int, elapsed time.Duration, last string) string {
+	text := fmt.Sprintf("%4d of at most %d packages compiled, %s so far", done, total, elapsed.Round(time.Second))
+	if done*10 >= total {
+		left := elapsed / time.Duration(done) * time.Duration(max(total-done, 0))
+		text += fmt.Sprintf(", at most %s left", left.Round(time.Second))
+	}
+	return text + ": " + last
 }

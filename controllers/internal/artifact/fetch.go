@@ -186,6 +186,12 @@ func (f *Fetcher) prove(ctx context.Context, want Want, sum, base string) (verif
 		return verify.Proof{}, err
 	}
 	body, err := f.get(ctx, base+statementURL+path.Join(k.path(), sum), maxStatement)
+	if errors.Is(err, ErrMissing) {
+		// A kind of its own would punish a consumer that is late by one revision: the source's next status starts it again.
+		return verify.Proof{}, fault.New(fault.Wait, meta.ArtifactFailedReason,
+			"the platform has signed no statement about artifact %q of %s, so it is not applied: only what the platform itself fetched for this source can be: %w",
+			want.Digest, k, err)
+	}
 	if err != nil {
 		return verify.Proof{}, err
 	}

@@ -44,6 +44,9 @@ func Run(ctx context.Context, c Config, kube *rest.Config, out io.Writer) error 
 		return err
 	}
 	ctrl.SetLogger(log)
+	if kube, err = paced(ctx, kube, c.Kube); err != nil {
+		return err
+	}
 	selected := Select(c.Controllers)
 	m, err := newManager(c, kube, log, selected)
 	if err != nil {
@@ -74,7 +77,7 @@ func newManager(c Config, kube *rest.Config, log logr.Logger, selected []Descrip
 		}
 	}
 	kube = rest.CopyConfig(kube)
-	kube.UserAgent, kube.QPS, kube.Burst = build.Read().UserAgent(program), c.Kube.QPS, c.Kube.Burst
+	kube.UserAgent = build.Read().UserAgent(program)
 	kube.WarningHandler = rest.NoWarnings{}
 	selector, err := labels.Parse(c.WatchLabelSelector)
 	if err != nil {

@@ -4,6 +4,7 @@ package impersonation
 
 import (
 	"context"
+	"errors"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -14,8 +15,12 @@ import (
 // Target names the cluster that is acted on. The zero Target is the cluster the manager runs against.
 type Target struct{}
 
-// Broker makes Clients. An error of kind Denied says that the identity may not be used, with the remedy; any other
-// error may pass by itself. A Broker may be used by several goroutines at once.
+// ErrNoServiceAccount is wrapped by the error of a Broker, and by those of a Client made earlier, when the ServiceAccount
+// certainly does not exist. It is no NotFound of the API: that would pass for the absence of the object asked for.
+var ErrNoServiceAccount = errors.New("the ServiceAccount does not exist")
+
+// Broker makes Clients. An error of kind Denied says that the identity may not be used, with the remedy, and may wrap
+// ErrNoServiceAccount; any other error may pass by itself. A Broker may be used by several goroutines at once.
 type Broker interface {
 	Client(ctx context.Context, id Identity, t Target) (Client, error)
 }

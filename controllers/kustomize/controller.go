@@ -74,6 +74,9 @@ func (c *Controller) Loop() harness.Loop[*kustomizev1.Kustomization, run] {
 // phase says what is being done, for the condition Reconciling (spec row K-02).
 func phase(what string) func(*kustomizev1.Kustomization, *run) string {
 	return func(obj *kustomizev1.Kustomization, r *run) string {
+		if r.unchanged {
+			return ""
+		}
 		return fmt.Sprintf("%s for revision %s with a timeout of %s", what, r.source.artifact.Revision, obj.GetTimeout())
 	}
 }

@@ -6,8 +6,6 @@ import (
 	"context"
 	"errors"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
-
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	"github.com/fluxcd/pkg/apis/meta"
 
@@ -80,7 +78,7 @@ func (c *Controller) finalizer(ctx context.Context, obj *kustomizev1.Kustomizati
 	if err == nil {
 		return client, nil
 	}
-	if apierrors.IsNotFound(err) {
+	if errors.Is(err, impersonation.ErrNoServiceAccount) {
 		return impersonation.Client{}, nil
 	}
 	return impersonation.Client{}, fault.New(fault.Retry, meta.PruneFailedReason, "delete the objects as %s: %w", id, err)

@@ -34,7 +34,8 @@ func (c *Controller) assess(ctx context.Context, obj *kustomizev1.Kustomization,
 		r.RemoveCondition(meta.HealthyCondition)
 		return nil
 	}
-	if !slices.Equal(refs, last.healthRefs) {
+	anew := !slices.Equal(refs, last.healthRefs)
+	if anew {
 		c.config.Health.Watch(key, r.client, refs, func(owner types.NamespacedName) { c.wake(owner, 0) })
 		last.healthRefs, last.healthSince, last.healthy = refs, c.config.Now(), false
 		c.memory.set(key, last)
@@ -45,13 +46,20 @@ func (c *Controller) assess(ctx context.Context, obj *kustomizev1.Kustomization,
 		c.memory.set(key, last)
 		return fault.New(fault.Retry, meta.HealthCheckFailedReason, "health of the objects is not known: watching them begins again")
 	}
-	if len(summary.Unwatched) > 0 {
+	if len(summary.Unwatched) > 0 || anew && wasHealthy(obj, r) {
 		if err := c.config.Health.Poll(ctx, key); err != nil {
 			return fault.New(fault.Retry, meta.HealthCheckFailedReason, "read the health of objects: %w", err)
 		}
 		summary, _ = c.config.Health.Status(key)
 	}
 	return c.judge(obj, r, last, summary)
+}
+
+// wasHealthy reports whether this revision was healthy before, and nothing was changed since: after a restart, as a rule. Then
+// the objects are read at once, since readiness must not go away only because watches are starting (weakness W16).
+func wasHealthy(obj *kustomizev1.Kustomization, r *run) bool {
+	return !r.result.Changed() && obj.Status.ObservedGeneration == obj.Generation && obj.Status.LastAppliedRevision == r.source.artifact.Revision &&
+		conditionStatus(obj, meta.HealthyCondition) == metav1.ConditionTrue
 }
 
 // judge turns a summary into success, failure, or a wait that ends in time.

@@ -21,9 +21,8 @@ import (
 const trustedRootKey = "trusted_root.json"
 
 // trust returns whom to believe for a source. In a tenant's namespace that is what the platform's parameters say, and
-// the object's own references are not looked at: a tenant does not choose its judge (policy rule 4). In a platform
-// namespace the object's references count.
-// fit keeps of the platform's keys those that such a source can be signed with.
+// the object's own references are not looked at: a tenant does not choose its judge (policy rule 4). Of the parameters'
+// keys, fit keeps those that such a source can be signed with. In a platform namespace the object's references count.
 func (c Config) trust(namespace string, fit func([]verify.Key) []verify.Key, own func() (verify.Policy, error)) (verify.Policy, error) {
 	if c.IsPlatform(namespace) {
 		p, err := own()

@@ -59,8 +59,8 @@ func explain(err error, id impersonation.Identity) error {
 	switch {
 	case apierrors.IsNotFound(err):
 		return fault.New(fault.Denied, acl.AccessDeniedReason,
-			"ServiceAccount %q does not exist in namespace %q; create it or change spec.serviceAccountName",
-			id.ServiceAccount(), id.Namespace())
+			"%w: %q in namespace %q; create it or change spec.serviceAccountName",
+			impersonation.ErrNoServiceAccount, id.ServiceAccount(), id.Namespace())
 	case apierrors.IsForbidden(err):
 		return fault.New(fault.Denied, acl.AccessDeniedReason,
 			"this controller may not act as ServiceAccount %q in namespace %q; the platform has to list it in Role %q there "+

@@ -10,9 +10,11 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
 )
 
 // KubeconfigVariable names the environment variable that leads to a plane which runs already.
@@ -39,6 +41,7 @@ type info struct {
 // connect runs once in a process. It is the one package variable, because a process has one plane and tests have no
 // common ancestor that could hold it.
 var connect = sync.OnceValues(func() (*Plane, error) {
+	logf.SetLogger(logr.Discard()) // clients log through controller-runtime, which otherwise complains after 30 s
 	if path := os.Getenv(KubeconfigVariable); path != "" {
 		return load(path)
 	}

@@ -4,6 +4,7 @@ package oci
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -43,6 +44,10 @@ func clean(ctx context.Context, err error) error {
 	if already, ok := errors.AsType[*registryError](err); ok {
 		return already
 	}
+	if cause := untrusted(err); cause != nil {
+		// Found first: where plain HTTP is allowed, the answer to that attempt comes together with it and hides it.
+		return &registryError{text: clip(cause.Error())}
+	}
 	if answer, ok := errors.AsType[*rtransport.Error](err); ok {
 		return cleanAnswer(answer)
 	}
@@ -55,11 +60,26 @@ func clean(ctx context.Context, err error) error {
 			return &registryError{text: "registry did not answer in time", is: ended}
 		}
 	}
-	if errors.Is(err, errPlainHTTP) {
-		// It comes together with the failure of the attempt over TLS, which is the less helpful half.
+	if errors.Is(err, errPlainHTTP) && errors.Is(err, http.ErrSchemeMismatch) {
+		// The library tries http after every failure over TLS, on loopback and private addresses. Only where the registry speaks
+		// http is that the news; a certificate that nobody trusts must not lead to the advice to do without.
 		return &registryError{text: errPlainHTTP.Error()}
 	}
 	return &registryError{text: clip(scrub(transport.Cause(err).Error()))}
+}
+
+// untrusted returns what is wrong with the registry's certificate, if that is what err is about.
+func untrusted(err error) error {
+	if cause, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return cause
+	}
+	if cause, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
+		return cause
+	}
+	if cause, ok := errors.AsType[x509.HostnameError](err); ok {
+		return cause
+	}
+	return nil
 }
 
 // cleanAnswer describes an HTTP answer that is an error.

@@ -35,6 +35,9 @@ type Options struct {
 	Tenants int
 	// Parameters makes the policy parameters; nil means none. It is given the names of the namespaces.
 	Parameters func(platform string, tenants []string) string
+	// Roles says what is rendered for a tenant's namespace; nil means that its objects may act as Deployer, and its sources may
+	// name any of its Secrets.
+	Roles func(namespace string) rbac.Tenant
 	// Flags are further flags of both controllers.
 	Flags []string
 }
@@ -48,6 +51,8 @@ type Platform struct {
 	Client client.WithWatch
 	// Dir holds the state of the controllers: Dir/<controller>.
 	Dir string
+	// Granted is what impersonation/rbac rendered, under the names it has in the cluster.
+	Granted []client.Object
 
 	plane      *kubetest.Plane
 	options    Options
@@ -85,26 +90,29 @@ func (p *Platform) SetParameters(t testing.TB, text string) {
 	}
 }
 
+// selector is the --watch-label-selector of this platform's shard.
+func (p *Platform) selector() string { return ShardLabel + "=" + p.Namespace }
+
 // grant applies what impersonation/rbac renders, and gives the deploying accounts their own rights.
 func (p *Platform) grant(t testing.TB) {
 	t.Helper()
-	in := rbac.Install{Namespace: p.Namespace}
-	var objs []client.Object
+	in := rbac.Install{Namespace: p.Namespace, Selector: p.selector()}
 	add := func(more []client.Object, err error) {
 		t.Helper()
 		if err != nil {
 			t.Fatal(err)
 		}
-		objs = append(objs, more...)
+		p.Granted = append(p.Granted, more...)
 	}
 	for _, c := range rbac.Controllers() {
 		add(rbac.RenderController(c, in))
 	}
 	platform := rbac.Tenant{Namespace: p.Namespace, AnySourceSecret: true}
 	add(rbac.RenderPlatform(rbac.Platform{Tenant: platform, ServiceAccount: impersonation.DefaultPlatformServiceAccount, ClusterRole: "cluster-admin"}, in))
+	var own []client.Object
 	for _, ns := range p.Tenants {
-		add(rbac.RenderTenant(rbac.Tenant{Namespace: ns, ServiceAccounts: []string{Deployer}, AnySourceSecret: true}, in))
-		objs = append(objs,
+		add(rbac.RenderTenant(p.rolesOf(ns), in))
+		own = append(own,
 			&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: Deployer}},
 			&rbacv1.RoleBinding{
 				ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: Deployer},
@@ -112,9 +120,16 @@ func (p *Platform) grant(t testing.TB) {
 				Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: ns, Name: Deployer}},
 			})
 	}
-	for _, obj := range objs {
+	for _, obj := range slices.Concat(p.Granted, own) {
 		p.grantOne(t, obj)
 	}
+}
+
+func (p *Platform) rolesOf(namespace string) rbac.Tenant {
+	if p.options.Roles != nil {
+		return p.options.Roles(namespace)
+	}
+	return rbac.Tenant{Namespace: namespace, ServiceAccounts: []string{Deployer}, AnySourceSecret: true}
 }
 
 // grantOne creates an object. Cluster-scoped ones get a name of this platform, since others share the cluster.

@@ -75,7 +75,7 @@ func (p *Platform) Run(t testing.TB, c rbac.Controller) {
 	address := freeAddress(t)
 	args := append([]string{
 		"--controllers=" + string(c), "--state-dir=" + state, "--storage-path=" + storage, "--metrics-addr=0", "--health-addr=0",
-		"--watch-label-selector=" + ShardLabel + "=" + p.Namespace, "--policy-parameters=" + p.parameters, "--min-retry-delay=100ms",
+		"--watch-label-selector=" + p.selector(), "--policy-parameters=" + p.parameters, "--min-retry-delay=100ms",
 	}, p.options.Flags...)
 	switch c {
 	case rbac.Source:
@@ -131,6 +131,9 @@ func (p *Platform) awaitKey(t testing.TB, c rbac.Controller, running *process) {
 	}
 	t.Fatalf("%s-controller made no key:\n%s", c, p.Logs())
 }
+
+// PID is the process of a controller.
+func (p *Platform) PID(c rbac.Controller) int { return p.processes[c].cmd.Process.Pid }
 
 // Kill ends a controller with SIGKILL and returns when it is gone.
 func (p *Platform) Kill(t testing.TB, c rbac.Controller) {

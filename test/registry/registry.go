@@ -32,6 +32,8 @@ import (
 type Options struct {
 	// TLS serves HTTPS with a certificate of its own authority (Server.CA).
 	TLS bool
+	// ClientCA, with TLS, asks for a client certificate by one of these authorities.
+	ClientCA []byte
 	// Username and Password ask every request for basic authentication.
 	Username string
 	Password string
@@ -83,7 +85,7 @@ func Start(o Options) (*Server, error) {
 		if err != nil {
 			return nil, errors.Join(err, listener.Close())
 		}
-		config, err := transport.ServerTLS(transport.ServerTLSOptions{Cert: cert, Key: key})
+		config, err := transport.ServerTLS(transport.ServerTLSOptions{Cert: cert, Key: key, ClientCA: o.ClientCA})
 		if err != nil {
 			return nil, errors.Join(err, listener.Close())
 		}

@@ -59,15 +59,20 @@ func settle(list []metav1.Condition, v Verdict, passed []string, m moment) []met
 			list = status.Remove(list, conditionType)
 		}
 	}
-	list = status.Remove(list, meta.ReconcilingCondition, meta.StalledCondition)
 	if v.Condition != "" {
 		list = status.Set(list, m.condition(v.Condition, failing(v.Condition), v.Reason, v.Message), m.now)
 	}
+	// What stays is changed in place: taken away and put back, it would get a new time, and each look at an object that still
+	// waits would be a write.
 	if v.Reconciling != "" {
 		list = status.Set(list, m.condition(meta.ReconcilingCondition, metav1.ConditionTrue, v.Reconciling, v.Message), m.now)
+	} else {
+		list = status.Remove(list, meta.ReconcilingCondition)
 	}
 	if v.Stalled {
 		list = status.Set(list, m.condition(meta.StalledCondition, metav1.ConditionTrue, v.Reason, v.Message), m.now)
+	} else {
+		list = status.Remove(list, meta.StalledCondition)
 	}
 	return status.Set(list, m.condition(meta.ReadyCondition, v.Ready, v.Reason, v.Message), m.now)
 }

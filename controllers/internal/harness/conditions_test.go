@@ -144,6 +144,21 @@ func TestSettle(t *testing.T) {
 	}
 }
 
+// TestSettleAgain looks at an object whose answer is still the same: there must be nothing to write, not even a time.
+func TestSettleAgain(t *testing.T) {
+	for _, kind := range []fault.Kind{fault.Retry, fault.Wait, fault.Invalid, fault.Denied} {
+		t.Run(kind.String(), func(t *testing.T) {
+			v := Conclude(fault.New(kind, "R", "m"), "s", "", time.Hour)
+			v.Condition = "FetchFailed"
+			first := settle(nil, v, nil, moment{generation: 2, now: time.Unix(9, 0)})
+			again := settle(first, v, nil, moment{generation: 2, now: time.Unix(99, 0)})
+			if diff := cmp.Diff(first, again); diff != "" {
+				t.Errorf("settle() again (-first +again):\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestNote(t *testing.T) {
 	var n Notes
 	n.SetCondition("Healthy", metav1.ConditionTrue, "Succeeded", "")

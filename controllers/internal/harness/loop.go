@@ -50,7 +50,7 @@ type Stage[T Object, W any] struct {
 	// Reason is the reason of a failure that brings none of its own. Required.
 	Reason string
 	// Phase, if set, tells what the stage is about to do. It is written to the status, as the message of Reconciling,
-	// before Run, provided that this run does new work.
+	// before Run, provided that this run does new work. An empty phase is not announced.
 	Phase func(obj T, w *W) string
 	// Persist makes sure that what earlier stages put into the status is on the server before Run, for example an
 	// inventory before the first write. A status that is already there is not written again.

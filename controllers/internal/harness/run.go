@@ -31,6 +31,7 @@ type run[T Object, W any] struct {
 	before []metav1.Condition
 	notes  *Notes
 	passed []string // the failure conditions of the stages that went well
+	phase  string   // what was announced last; a stage without a phase of its own goes on with it
 }
 
 func (r *Reconciler[T, W]) newRun(req reconcile.Request, obj T) *run[T, W] {
@@ -165,25 +166,28 @@ func (r *run[T, W]) succeed(ctx context.Context, w *W, how error) Verdict {
 }
 
 // announce writes the status before a stage, if the stage asks for it: its phase when there is new work, and whatever
-// earlier stages put into the status when the stage must find it persisted.
+// earlier stages put into the status when the stage must find it persisted. Where neither would say anything new, nothing is
+// written.
 func (r *run[T, W]) announce(ctx context.Context, s Stage[T, W], w *W) error {
-	if s.Persist && !r.notes.newWork {
+	said := false
+	if s.Phase != nil && r.notes.newWork {
+		phase := s.Phase(r.obj, w)
+		said = phase != ""
+		r.phase = cmp.Or(phase, r.phase)
+	}
+	if s.Persist && !said {
 		patch, err := status.Plan(r.base, r.obj)
-		if err != nil {
+		if err != nil || patch == nil {
 			return err
 		}
-		r.notes.newWork = patch != nil
+		said, r.notes.newWork = true, true
 	}
-	if !r.notes.newWork || (s.Phase == nil && !s.Persist) {
+	if !said {
 		return nil
-	}
-	phase := inProgress
-	if s.Phase != nil {
-		phase = cmp.Or(s.Phase(r.obj, w), phase)
 	}
 	m := r.moment()
 	list := note(r.obj.GetConditions(), r.notes, m)
-	r.obj.SetConditions(begin(list, phase, m))
+	r.obj.SetConditions(begin(list, cmp.Or(r.phase, inProgress), m))
 	return r.write(ctx)
 }
 

@@ -141,8 +141,9 @@ func (t *Tracker) Stop(owner types.NamespacedName) {
 	}
 }
 
-// Poll reads the objects of an owner that cannot be watched. Call it at the interval while Status names Unwatched
-// kinds.
+// Poll reads the objects of an owner that no watch tells about: those that cannot be watched, and those whose watch is
+// only starting. Call it at the interval while Status names Unwatched kinds, and after Watch where the answer is needed
+// at once.
 func (t *Tracker) Poll(ctx context.Context, owner types.NamespacedName) error {
 	w, refs := t.unwatched(owner)
 	for _, ref := range refs {
@@ -166,7 +167,7 @@ func (t *Tracker) unwatched(owner types.NamespacedName) (*waiter, []Ref) {
 	}
 	var refs []Ref
 	for _, ref := range w.refs {
-		if w.group.Look(t.query(ref), ref.Name).State == watch.Denied {
+		if w.group.Look(t.query(ref), ref.Name).State != watch.Live {
 			refs = append(refs, ref)
 		}
 	}
@@ -207,9 +208,11 @@ func (t *Tracker) summary(w *waiter) Summary {
 			if !slices.Contains(s.Unwatched, ref.GVK.Kind) {
 				s.Unwatched = append(s.Unwatched, ref.GVK.Kind)
 			}
-			if read, found := w.polled[ref]; found {
-				st, message = read.Status, read.Message
-			}
+		}
+		if seen.State == watch.Live {
+			delete(w.polled, ref) // from now on the watch knows better
+		} else if read, found := w.polled[ref]; found {
+			st, message = read.Status, read.Message
 		}
 		s.add(ref, st, message)
 	}

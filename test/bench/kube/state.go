@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kube
+
+import "strconv"
+
+// State is what the benchmark looks at in any object.
+type State struct {
+	Metadata struct {
+		Name            string `json:"name"`
+		Namespace       string `json:"namespace"`
+		UID             string `json:"uid"`
+		ResourceVersion string `json:"resourceVersion"`
+		Generation      int64  `json:"generation"`
+	} `json:"metadata"`
+	// Data is a ConfigMap's.
+	Data map[string]string `json:"data"`
+	// Spec is a Deployment's.
+	Spec struct {
+		Replicas *int `json:"replicas"`
+	} `json:"spec"`
+	Status Status `json:"status"`
+	// Deleted is set when the object is gone.
+	Deleted bool `json:"-"`
+}
+
+// Status is a Flux object's, as far as it is looked at.
+type Status struct {
+	ObservedGeneration     int64       `json:"observedGeneration"`
+	Conditions             []Condition `json:"conditions"`
+	LastAppliedRevision    string      `json:"lastAppliedRevision"`
+	LastHandledReconcileAt string      `json:"lastHandledReconcileAt"`
+	Artifact               struct {
+		Revision string `json:"revision"`
+	} `json:"artifact"`
+}
+
+// Condition is one of an object's.
+type Condition struct {
+	Type    string `json:"type"`
+	Status  string `json:"status"`
+	Reason  string `json:"reason"`
+	Message string `json:"message"`
+}
+
+func (s Status) condition(name string) string {
+	for _, c := range s.Conditions {
+		if c.Type == name {
+			return c.Status
+		}
+	}
+	return ""
+}
+
+// Key is "namespace/name".
+func (s *State) Key() string { return s.Metadata.Namespace + "/" + s.Metadata.Name }
+
+// Ready reports whether a Flux object is Ready at its present generation.
+func (s *State) Ready() bool {
+	return !s.Deleted && s.Status.ObservedGeneration == s.Metadata.Generation && s.Status.condition("Ready") == "True"
+}
+
+// Says returns the Ready condition for a message.
+func (s *State) Says() string {
+	for _, c := range s.Status.Conditions {
+		if c.Type == "Ready" {
+			return c.Status + " " + c.Reason + ": " + c.Message
+		}
+	}
+	return "no Ready condition"
+}
+
+// NewerThan reports whether the state is of after another one. Versions of one collection can be compared as numbers.
+func (s *State) NewerThan(other *State) bool {
+	a, errA := strconv.ParseUint(s.Metadata.ResourceVersion, 10, 64)
+	b, errB := strconv.ParseUint(other.Metadata.ResourceVersion, 10, 64)
+	return errA == nil && errB == nil && a > b
+}

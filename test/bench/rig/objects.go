@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package rig
+
+import (
+	"context"
+	"fmt"
+
+	"sluice.dev/sluice/test/bench/content"
+	"sluice.dev/sluice/test/bench/kube"
+)
+
+const (
+	// Namespace is the controllers' and that of all Flux objects of a run.
+	Namespace = "flux-system"
+	// ServiceAccount is as whom every candidate writes.
+	ServiceAccount = "sluice-platform"
+)
+
+// setupObjects are applied before anything is started: whom the Kustomizations act as, and what it may do. That it may do
+// everything is the same for every candidate and costs the API server the same.
+func setupObjects() []kube.Object {
+	return []kube.Object{
+		{"apiVersion": "v1", "kind": "Namespace", "metadata": kube.Object{"name": Namespace}},
+		{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": kube.Object{"name": ServiceAccount, "namespace": Namespace}},
+		{
+			"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": kube.Object{"name": ServiceAccount},
+			"roleRef":  kube.Object{"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
+			"subjects": []any{kube.Object{"kind": "ServiceAccount", "name": ServiceAccount, "namespace": Namespace}},
+		},
+	}
+}
+
+// AddNamespaces creates the namespaces of applications from a to b-1.
+func (r *Rig) AddNamespaces(ctx context.Context, a, b int) error {
+	return kube.Parallel(b-a, 8, func(i int) error {
+		return r.Kube.Create(ctx, kube.Object{
+			"apiVersion": "v1", "kind": "Namespace",
+			"metadata": kube.Object{"name": content.Namespace(a + i), "labels": kube.Object{"pod-security.kubernetes.io/enforce": "restricted"}},
+		})
+	})
+}
+
+// policyParameters let the candidate fetch from the rig's own servers, which speak plain HTTP on loopback, and nothing
+// else that is unusual: workloads are held to the restricted profile, images to one registry.
+func policyParameters(git, oci int) string {
+	return fmt.Sprintf(`apiVersion: policy.sluice.dev/v1alpha1
+kind: PolicyParameters
+namespaces:
+  %s:
+    registries: [%s]
+    serviceAccounts: [%s]
+    profile: restricted
+    transport:
+      allowPlainHTTP: ["127.0.0.1:%d", "127.0.0.1:%d"]
+`, Namespace, content.Registry, ServiceAccount, git, oci)
+}

@@ -58,7 +58,7 @@ func TestAuthFromSecret(t *testing.T) {
 		"ssh with hosts that are none":     {url: shell, data: map[string]string{"identity": string(key.Private), "known_hosts": "s3cret s3cret s3cret"}, want: "no valid known_hosts entry"},
 		"ssh with empty hosts":             {url: shell, data: map[string]string{"identity": string(key.Private), "known_hosts": "# none\n"}, want: "no host key"},
 		"ssh with hashed hosts":            {url: shell, data: map[string]string{"identity": string(key.Private), "known_hosts": hashedHost + string(key.Authorized)}, want: "known-hosts-hashed"},
-		"ssh with hashed hosts, standard":  {url: shell, profile: fips.Standard, data: map[string]string{"identity": string(key.Private), "known_hosts": hashedHost + string(key.Authorized)}, want: "not supported"},
+		"ssh with hashed hosts, standard":  {url: shell, profile: fips.Standard, data: map[string]string{"identity": string(key.Private), "known_hosts": hashedHost + string(key.Authorized)}, want: "known-hosts-hashed"},
 		"ssh with a certificate authority": {url: shell, data: map[string]string{"identity": string(key.Private), "known_hosts": "@cert-authority * " + string(key.Authorized)}, want: "cert-authority"},
 	}
 	for name, tc := range tests {

@@ -91,7 +91,7 @@ func (h *hall) wait(t *testing.T, count int) {
 		h.widgets.set(t, h.tenant, name, false)
 	}
 	for _, name := range h.waiting[first:] {
-		h.seen.await(t, h.platform, name, metav1.ConditionFalse, time.Minute)
+		h.seen.await(t, h.platform, name, metav1.ConditionUnknown, time.Minute)
 	}
 	t.Logf("%d waiting: reached in %s, kustomize-controller has %d MiB", count, time.Since(start).Round(time.Millisecond), residentMiB(t, h.platform.PID(rbac.Kustomize)))
 }
@@ -122,7 +122,7 @@ func (h *hall) measure(t *testing.T) []time.Duration {
 	for i := range transitions / 2 {
 		name := h.waiting[i*len(h.waiting)/(transitions/2)]
 		for _, ready := range []bool{true, false} {
-			want := metav1.ConditionFalse
+			want := metav1.ConditionUnknown
 			if ready {
 				want = metav1.ConditionTrue
 			}
@@ -209,10 +209,10 @@ func watch(t *testing.T, c client.WithWatch, namespace string) *sightings {
 	return s
 }
 
-// note keeps a condition that speaks of the Kustomization's health: not the one it has while it is applied.
+// note keeps a condition that speaks of the Kustomization's health: True, or Unknown while it is waited for.
 func (s *sightings) note(k *kustomizev1.Kustomization) {
 	c := apimeta.FindStatusCondition(k.Status.Conditions, meta.ReadyCondition)
-	if c == nil || c.Status == metav1.ConditionFalse && c.Reason != meta.ProgressingReason {
+	if c == nil || c.Status == metav1.ConditionFalse {
 		return
 	}
 	s.mu.Lock()

@@ -122,7 +122,7 @@ func (w *world) build() {
 	w.drift, err = drift.New(drift.Config{
 		Reader: reader, Label: w.owner().Label(),
 		Wide:   func(impersonation.Identity) bool { return w.wide },
-		Notify: func(_ types.NamespacedName, after time.Duration) { w.woken <- after },
+		Notify: func(_ types.NamespacedName, after time.Duration) { time.AfterFunc(after, func() { w.woken <- after }) },
 	})
 	if err != nil {
 		w.t.Fatal(err)

@@ -109,6 +109,10 @@ func Conclude(err error, stage, reason string, interval time.Duration) Verdict {
 	case fault.Wait:
 		v.Reason = cmp.Or(v.Reason, meta.DependencyNotReadyReason)
 		v.Reconciling, v.Requeue = meta.ProgressingReason, OnChange
+		if v.Reason == meta.ProgressingReason { // the object's own work goes on elsewhere: neither good nor bad news yet
+			v.Ready = metav1.ConditionUnknown
+			return v
+		}
 	case fault.Invalid:
 		v.Stalled, v.Observed, v.Requeue = true, true, Never
 	case fault.Denied:

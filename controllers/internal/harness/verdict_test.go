@@ -69,6 +69,13 @@ func TestConclude(t *testing.T) {
 				Event: &events.Event{Severity: events.Info, Reason: "DependencyNotReady", Message: `dependency "a/b" is not ready`},
 			},
 		},
+		"work that goes on is neither good nor bad news": {
+			err: fault.New(fault.Wait, "Progressing", "Running health checks"), reason: "HealthCheckFailed", interval: time.Hour,
+			want: Verdict{
+				Outcome: "Wait", Stage: "s", Ready: metav1.ConditionUnknown, Reason: "Progressing",
+				Message: "Running health checks", Reconciling: "Progressing", Requeue: OnChange,
+			},
+		},
 		"an invalid spec stalls until it changes": {
 			err: fault.New(fault.Invalid, "URLInvalid", "bad url"), reason: "Failed", interval: time.Hour,
 			want: Verdict{

@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package conformance_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
+
+	"sluice.dev/sluice/impersonation/rbac"
+	"sluice.dev/sluice/internal/kubetest"
+)
+
+// threeConfigs is a set of a few objects.
+func threeConfigs() map[string]string {
+	files := map[string]string{}
+	for i := range 3 {
+		files[fmt.Sprintf("app/%d.yaml", i)] = configMap(fmt.Sprintf("c%d", i), "a: b")
+	}
+	return files
+}
+
+// ksNoChange: a run on request that finds nothing to do costs two requests, both for the status, and is no news. That Ready does
+// not move meanwhile is weakness W16.
+func ksNoChange(t *testing.T, b *ksBed) {
+	x := b.tenant(t, threeConfigs())
+	app := x.apply("app", nil)
+	x.until(app, ready)
+	x.handled(app) // by now every object is watched
+	x.told(app, "info", "Reconciliation finished")
+	controller := "system:serviceaccount:" + b.Namespace + ":" + rbac.Kustomize.Account()
+	acting, serving, posted := len(x.requests(x.deployer())), len(x.requests(controller)), len(x.posted.of(app))
+	history := app.Status.History[0].TotalReconciliations
+	states := x.record("app")
+	const runs = 4
+	for range runs {
+		x.handled(app)
+	}
+	x.eventually(soon, "the audit log has the runs", func() bool { return len(x.requests(controller)) >= serving+runs })
+	if did := x.requests(x.deployer())[acting:]; len(did) > 0 {
+		t.Errorf("requests as the tenant: %v", did)
+	}
+	if did := x.requests(controller)[serving:]; len(did) > 2*runs {
+		t.Errorf("%d requests of the controller for %d runs: %v", len(did), runs, did)
+	} else {
+		t.Logf("%d requests for %d runs", len(did), runs)
+	}
+	if news := x.posted.of(app)[posted:]; len(news) > 0 {
+		t.Errorf("events %v", news)
+	}
+	if got := app.Status.History[0].TotalReconciliations; got != history {
+		t.Errorf("%d runs in the history, want %d", got, history)
+	}
+	for _, s := range states() {
+		if err := ready(&s); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// ksRestart: a new process compares everything once and writes nothing.
+func ksRestart(t *testing.T, b *ksBed) {
+	x := b.tenant(t, threeConfigs())
+	app := x.apply("app", func(s *kustomizev1.KustomizationSpec) { s.Wait = true })
+	x.until(app, ready)
+	before := x.versions()
+	seen, posted := len(x.requests(x.deployer())), len(x.posted.of(app))
+	total := app.Status.History[0].TotalReconciliations
+	if code := b.Stop(t, rbac.Kustomize); code != 0 {
+		t.Errorf("the controller ended with %d", code)
+	}
+	b.Run(t, rbac.Kustomize)
+	compared := func(r kubetest.Request) bool {
+		return r.Resource == "configmaps" && r.Name == "c2" && r.Verb == "patch"
+	}
+	x.eventually(6*soon, "the new process compares the objects", func() bool {
+		for _, r := range x.requests(x.deployer())[seen:] {
+			if compared(r) {
+				return true
+			}
+		}
+		return false
+	})
+	x.handled(app)
+	for _, r := range x.requests(x.deployer())[seen:] {
+		reads := r.Verb == "get" || r.Verb == "list" || r.Verb == "watch"
+		if !reads && !strings.Contains(r.URI, "dryRun=All") {
+			t.Errorf("written after the restart: %v", r)
+		}
+	}
+	if diff := cmp.Diff(before, x.versions()); diff != "" {
+		t.Errorf("resource versions changed (-want +got):\n%s", diff)
+	}
+	if news := x.posted.of(app)[posted:]; len(news) > 0 {
+		t.Errorf("events after the restart: %v", news)
+	}
+	if got := app.Status.History[0].TotalReconciliations; got != total {
+		t.Errorf("%d runs in the history, want %d", got, total)
+	}
+	x.until(app, applied(x.commit(map[string]string{"app/0.yaml": configMap("c0", "a: c")})))
+	x.wantData(map[string]string{"c0/a": "c", "c1/a": absent, "c2/a": absent})
+}
+
+// versions are the resource versions of the set.
+func (x *ksSpace) versions() map[string]string {
+	x.t.Helper()
+	out := map[string]string{}
+	for i := range 3 {
+		cm := x.configMapOf(fmt.Sprintf("c%d", i))
+		x.get(cm)
+		out[cm.Name] = cm.ResourceVersion
+	}
+	return out
+}

@@ -143,7 +143,7 @@ func registerKustomize(ctx context.Context, p *parts) error {
 	if c, err = kustomize.New(kustomize.Config{
 		Reader: p.manager.GetClient(), Broker: broker, Lockdown: lockdown, Decider: p.policy, Fetcher: fetcher, ArtifactServer: p.artifactServer(),
 		Renderer: render.New(render.Limits{}), Engine: writer, Drift: drifts, Health: healths, Ledger: evidence, Digests: p.backend,
-		NoCrossNamespaceRefs: p.config.NoCrossNamespaceRefs, Now: time.Now,
+		MemoryDir: filepath.Join(p.config.StateDir, "kustomize", "memory"), NoCrossNamespaceRefs: p.config.NoCrossNamespaceRefs, Now: time.Now,
 	}); err != nil {
 		return err
 	}

@@ -23,6 +23,8 @@ import (
 // Fetcher gets the content of an artifact together with its proof.
 type Fetcher interface {
 	Fetch(ctx context.Context, want artifact.Want) (artifact.Verified, error)
+	// Holds reports whether Fetch would find the content here.
+	Holds(want artifact.Want) bool
 }
 
 // Recorder keeps the evidence of what was intended and what came of it. An error stops the run before anything is
@@ -55,6 +57,8 @@ type Config struct {
 	Ledger Recorder
 	// Digests computes digests.
 	Digests fips.Digests
+	// MemoryDir is the folder in which what runs leave behind is kept for the next process; empty keeps nothing.
+	MemoryDir string
 	// NoCrossNamespaceRefs binds the platform's namespaces to their own, too.
 	NoCrossNamespaceRefs bool
 	// Now is the clock.

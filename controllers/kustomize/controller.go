@@ -30,6 +30,7 @@ const slack = 2 * time.Minute
 type Controller struct {
 	config Config
 	memory *memory
+	recall recall
 	waker  *harness.Waker
 }
 
@@ -38,7 +39,11 @@ func New(config Config) (*Controller, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	return &Controller{config: config, memory: newMemory(), waker: &harness.Waker{}}, nil
+	kept, err := newRecall(config.MemoryDir, config.Now())
+	if err != nil {
+		return nil, err
+	}
+	return &Controller{config: config, memory: newMemory(), recall: kept, waker: &harness.Waker{}}, nil
 }
 
 // Loop returns the controller as stages: what is done, in which order, and what each failure is called.
@@ -56,11 +61,11 @@ func (c *Controller) Loop() harness.Loop[*kustomizev1.Kustomization, run] {
 			{Name: "depend", Reason: meta.DependencyNotReadyReason, Run: c.depend},
 			{Name: "connect", Reason: meta.ReconciliationFailedReason, Run: c.connect},
 			{Name: "compare", Reason: meta.ReconciliationFailedReason, Run: c.compare},
-			{Name: "fetch", Phase: phase("Fetching manifests"), Reason: meta.ArtifactFailedReason, Run: c.fetch},
+			{Name: "fetch", Phase: c.fetching, Reason: meta.ArtifactFailedReason, Run: c.fetch},
 			{Name: "build", Reason: meta.BuildFailedReason, Run: c.build},
 			{Name: "decide", Reason: meta.BuildFailedReason, Run: c.decide},
 			{Name: "intend", Reason: meta.ReconciliationFailedReason, Run: c.intend},
-			{Name: "apply", Persist: true, Reason: meta.ReconciliationFailedReason, Run: c.apply},
+			{Name: "apply", Phase: applying, Persist: writes, Reason: meta.ReconciliationFailedReason, Run: c.apply},
 			{Name: "assess", Reason: meta.HealthCheckFailedReason, Run: c.assess},
 			{Name: "finish", Reason: meta.ReconciliationFailedReason, Run: c.finish},
 		},
@@ -71,14 +76,29 @@ func (c *Controller) Loop() harness.Loop[*kustomizev1.Kustomization, run] {
 	}
 }
 
-// phase says what is being done, for the condition Reconciling (spec row K-02).
-func phase(what string) func(*kustomizev1.Kustomization, *run) string {
-	return func(obj *kustomizev1.Kustomization, r *run) string {
-		if r.unchanged {
-			return ""
-		}
-		return fmt.Sprintf("%s for revision %s with a timeout of %s", what, r.source.artifact.Revision, obj.GetTimeout())
+// fetching announces a download, for the condition Reconciling (spec row K-02). Content that is here already is not worth
+// a status write.
+func (c *Controller) fetching(obj *kustomizev1.Kustomization, r *run) string {
+	if r.unchanged || c.config.Fetcher.Holds(c.want(r)) {
+		return ""
 	}
+	return phase("Fetching manifests", obj, r)
+}
+
+// applying announces the writes that are about to come.
+func applying(obj *kustomizev1.Kustomization, r *run) string {
+	if !writes(obj, r) {
+		return ""
+	}
+	return phase("Detecting drift", obj, r)
+}
+
+// writes reports whether the cluster may be written to.
+func writes(_ *kustomizev1.Kustomization, r *run) bool { return !r.unchanged && !r.settled }
+
+// phase says what is being done, in Flux's words.
+func phase(what string, obj *kustomizev1.Kustomization, r *run) string {
+	return fmt.Sprintf("%s for revision %s with a timeout of %s", what, r.source.artifact.Revision, obj.GetTimeout())
 }
 
 func (c *Controller) open(context.Context, *kustomizev1.Kustomization) (*run, error) {
@@ -124,7 +144,7 @@ func (c *Controller) success(obj *kustomizev1.Kustomization, r *run) harness.Suc
 	return harness.Success{
 		Reason: meta.ReconciliationSucceededReason, Message: "Applied revision: " + r.source.artifact.Revision,
 		Event: &events.Event{
-			Reason: meta.ReconciliationSucceededReason, Metadata: metadata,
+			Reason: meta.ReconciliationSucceededReason, Metadata: metadata, PostOnly: !r.result.Changed(),
 			Message: fmt.Sprintf("Reconciliation finished in %s, next run in %s", c.elapsed(obj, r).Round(time.Millisecond), obj.Spec.Interval.Duration),
 		},
 	}

@@ -64,7 +64,7 @@ func (c *Controller) finalize(ctx context.Context, obj *kustomizev1.Kustomizatio
 
 func (c *Controller) forget(obj *kustomizev1.Kustomization) {
 	c.config.Engine.Forget(keyOf(obj))
-	c.memory.forget(keyOf(obj))
+	c.forgetRun(obj)
 }
 
 // finalizer returns the client to delete with. It is invalid when the ServiceAccount certainly does not exist: then nobody

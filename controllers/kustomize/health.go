@@ -14,7 +14,6 @@ import (
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	"github.com/fluxcd/pkg/apis/meta"
 
-	"sluice.dev/sluice/controllers/internal/apply"
 	"sluice.dev/sluice/controllers/internal/apply/health"
 	"sluice.dev/sluice/controllers/internal/events"
 	"sluice.dev/sluice/internal/fault"
@@ -28,7 +27,7 @@ const defaultHealthAPI = "apps/v1"
 func (c *Controller) assess(ctx context.Context, obj *kustomizev1.Kustomization, r *run) error {
 	key := keyOf(obj)
 	last, _ := c.memory.get(key)
-	refs := healthRefs(obj, last.outcomes)
+	refs := healthRefs(obj, last.applied)
 	if len(refs) == 0 {
 		c.config.Health.Stop(key)
 		r.RemoveCondition(meta.HealthyCondition)
@@ -37,8 +36,12 @@ func (c *Controller) assess(ctx context.Context, obj *kustomizev1.Kustomization,
 	anew := !slices.Equal(refs, last.healthRefs)
 	if anew {
 		c.config.Health.Watch(key, r.client, refs, func(owner types.NamespacedName) { c.wake(owner, 0) })
-		last.healthRefs, last.healthSince, last.healthy = refs, c.config.Now(), false
+		last.healthRefs, last.healthSince, last.healthy = refs, c.config.Now(), last.recalled && last.healthy
 		c.memory.set(key, last)
+	}
+	if anew && last.recalled && last.healthy && wasHealthy(obj, r) {
+		c.wake(key, secondLook)
+		return nil // the watches are opening; until they say otherwise it is as it was
 	}
 	summary, waiting := c.config.Health.Status(key)
 	if !waiting { // the watch ended with its identity; begin again
@@ -46,11 +49,15 @@ func (c *Controller) assess(ctx context.Context, obj *kustomizev1.Kustomization,
 		c.memory.set(key, last)
 		return fault.New(fault.Retry, meta.HealthCheckFailedReason, "health of the objects is not known: watching them begins again")
 	}
-	if len(summary.Unwatched) > 0 || anew && wasHealthy(obj, r) {
+	if len(summary.Unwatched) > 0 || !summary.Ready && (anew || last.recalled) && wasHealthy(obj, r) {
 		if err := c.config.Health.Poll(ctx, key); err != nil {
 			return fault.New(fault.Retry, meta.HealthCheckFailedReason, "read the health of objects: %w", err)
 		}
 		summary, _ = c.config.Health.Status(key)
+	}
+	if last.recalled {
+		last.recalled = false
+		c.memory.set(key, last)
 	}
 	return c.judge(obj, r, last, summary)
 }
@@ -94,6 +101,9 @@ func (c *Controller) judge(obj *kustomizev1.Kustomization, r *run, last remember
 	}
 }
 
+// secondLook is when the health is looked at that an earlier process has left, after watches had the time to open.
+const secondLook = 2 * time.Second
+
 // pollPause is how often objects are read that the identity may not watch.
 const pollPause = 5 * time.Second
 
@@ -105,7 +115,7 @@ func (c *Controller) noteHealthy(obj *kustomizev1.Kustomization, r *run, last *r
 			r.AddEvent(events.Event{Reason: meta.ProgressingReason, Message: message + " in " + c.config.Now().Sub(last.healthSince).Round(time.Millisecond).String()})
 		}
 		last.healthy = true
-		c.memory.set(keyOf(obj), *last)
+		c.remember(obj, *last)
 	}
 	r.SetCondition(meta.HealthyCondition, metav1.ConditionTrue, meta.SucceededReason, message)
 }
@@ -118,8 +128,7 @@ func (c *Controller) unhealthy(_ *kustomizev1.Kustomization, r *run, format, wha
 
 // healthRefs are the objects whose health is asked for: all that were applied with spec.wait, else those of
 // spec.healthChecks.
-func healthRefs(obj *kustomizev1.Kustomization, outcomes []apply.Outcome) []health.Ref {
-	applied := apply.Result{Outcomes: outcomes}.Health()
+func healthRefs(obj *kustomizev1.Kustomization, applied []health.Ref) []health.Ref {
 	if obj.Spec.Wait {
 		return applied
 	}

@@ -3,6 +3,9 @@
 package kustomize
 
 import (
+	"crypto"
+	"encoding/hex"
+	"fmt"
 	"sync"
 	"time"
 
@@ -10,24 +13,27 @@ import (
 
 	"sluice.dev/sluice/controllers/internal/apply"
 	"sluice.dev/sluice/controllers/internal/apply/health"
+	"sluice.dev/sluice/internal/fips"
 )
 
-// remembered is what one process knows of the last successful run of an object. It is lost with the process, and then
-// everything is compared once.
+// remembered is what is known of the last successful run of an object. What of it outlives the process stands in recall.go.
 type remembered struct {
-	// inputs identifies everything the run depended on; see inputs.
-	inputs inputs
+	// inputs is the digest of everything the run depended on; see inputs.
+	inputs string
 	// set is the digest of the rendered set, and began when the run that applied it began.
 	set   string
 	began time.Time
-	// outcomes are the objects as they were left.
+	// outcomes are the objects as they were left, and applied those of them whose health spec.wait asks for.
 	outcomes []apply.Outcome
+	applied  []health.Ref
 	// healthRefs are the objects whose health is watched.
 	healthRefs []health.Ref
 	// healthSince is when the wait for health began.
 	healthSince time.Time
 	// healthy says that the wait has ended well.
 	healthy bool
+	// recalled says that this was read from a file, and that no watch of this process has confirmed the health yet.
+	recalled bool
 }
 
 // inputs are what a run depends on. Equal inputs and no drift mean that nothing is to be done.
@@ -38,6 +44,12 @@ type inputs struct {
 	revision   string
 	variables  string // digest of spec.postBuild.substituteFrom
 	policy     string // digests of rules and parameters
+}
+
+// sum returns the digest of all inputs.
+func (in inputs) sum(digests fips.Digests) (string, error) {
+	sum, err := fips.Sum(digests, crypto.SHA256, fmt.Appendf(nil, "%#v", in))
+	return hex.EncodeToString(sum), err
 }
 
 // memory holds what is remembered, by object.

@@ -37,9 +37,12 @@ type run struct {
 	client    impersonation.Client
 	source    feed
 	inputs    inputs
+	inputSum  string
 	variables map[string]string
 	last      remembered
+	// unchanged says that nothing the run depends on has moved; settled, that a new revision renders to what is there.
 	unchanged bool
+	settled   bool
 	content   artifact.Verified
 	objects   []*unstructured.Unstructured
 	set       apply.Set
@@ -143,19 +146,23 @@ func (c *Controller) compare(_ context.Context, obj *kustomizev1.Kustomization, 
 	r.inputs.digest, r.inputs.revision = r.source.artifact.Digest, r.source.artifact.Revision
 	obj.Status.LastAttemptedRevision = r.source.artifact.Revision
 
-	last, ok := c.memory.get(keyOf(obj))
-	r.last = last
-	r.unchanged = ok && last.inputs == r.inputs && c.holds(obj, last.outcomes)
+	sum, err := r.inputs.sum(c.config.Digests)
+	if err != nil {
+		return err
+	}
+	last, ok := c.lastRun(obj, r)
+	r.last, r.inputSum = last, sum
+	r.unchanged = ok && last.inputs == sum && c.holds(obj, last.outcomes)
 	return nil
 }
 
-// holds reports whether live watches vouch for every object as it was left.
+// holds reports whether watches vouch for every object as it was left, or are about to: they tell what has moved.
 func (c *Controller) holds(obj *kustomizev1.Kustomization, outcomes []apply.Outcome) bool {
 	for _, o := range outcomes {
 		if o.Action == apply.Deleted || o.Action == apply.Skipped {
 			continue
 		}
-		if _, verdict := c.config.Drift.Judge(keyOf(obj), driftRef(o), o.Digest); verdict != drift.Holds {
+		if _, verdict := c.config.Drift.Judge(keyOf(obj), driftRef(o), o.Digest); verdict != drift.Holds && verdict != drift.Awaited {
 			return false
 		}
 	}
@@ -175,10 +182,12 @@ func (c *Controller) fetch(ctx context.Context, _ *kustomizev1.Kustomization, r 
 	if r.unchanged {
 		return nil
 	}
-	r.content, err = c.config.Fetcher.Fetch(ctx, artifact.Want{
-		Origin: r.source.origin, Revision: r.source.artifact.Revision, Digest: r.source.artifact.Digest, BaseURL: c.config.ArtifactServer,
-	})
+	r.content, err = c.config.Fetcher.Fetch(ctx, c.want(r))
 	return err
+}
+
+func (c *Controller) want(r *run) artifact.Want {
+	return artifact.Want{Origin: r.source.origin, Revision: r.source.artifact.Revision, Digest: r.source.artifact.Digest, BaseURL: c.config.ArtifactServer}
 }
 
 // build renders the objects. It never talks to the cluster.
@@ -246,7 +255,7 @@ func provenance(claim verify.Claim) policy.Source {
 
 // intend puts the objects that are about to be written into the inventory, beside those that are there. The harness writes
 // it to the status before the next stage, so that nothing is ever applied that no inventory names (weakness W10).
-func (c *Controller) intend(_ context.Context, obj *kustomizev1.Kustomization, r *run) error {
+func (c *Controller) intend(_ context.Context, obj *kustomizev1.Kustomization, r *run) (err error) {
 	if r.unchanged {
 		return nil
 	}
@@ -255,7 +264,8 @@ func (c *Controller) intend(_ context.Context, obj *kustomizev1.Kustomization, r
 	if union := inventory.Union(previous, r.set.Inventory()); !union.Equal(previous) {
 		obj.Status.Inventory = union.Write()
 	}
-	return nil
+	r.settled, err = c.config.Engine.Settled(r.plan)
+	return err
 }
 
 // apply writes the set as the tenant: validated as a whole, and with its intent in the ledger.
@@ -280,17 +290,17 @@ func (c *Controller) apply(ctx context.Context, obj *kustomizev1.Kustomization, 
 		r.AddEvent(events.Event{Reason: meta.ProgressingReason, Message: log})
 	}
 	if err != nil {
-		c.memory.forget(keyOf(obj))
+		c.forgetRun(obj)
 		return err
 	}
 	set, err := setDigest(c.config.Digests, r.objects)
 	if err != nil {
 		return err
 	}
-	next := remembered{inputs: r.inputs, outcomes: result.Outcomes, set: set, began: r.started}
+	next := remembered{inputs: r.inputSum, outcomes: result.Outcomes, applied: result.Health(), set: set, began: r.started}
 	if !result.Changed() { // the wait for health goes on
 		next.healthRefs, next.healthSince, next.healthy = r.last.healthRefs, r.last.healthSince, r.last.healthy
 	}
-	c.memory.set(keyOf(obj), next)
+	c.remember(obj, next)
 	return nil
 }

@@ -74,14 +74,15 @@ func checkFirstStatus(t *testing.T, app *kustomizev1.Kustomization, revision, ns
 // what it names exists.
 func checkFirstStates(t *testing.T, states []kustomizev1.Kustomization, revision string) {
 	t.Helper()
-	want := "Fetching manifests for revision " + revision + " with a timeout of 30s"
+	fetching := "Fetching manifests for revision " + revision + " with a timeout of 30s" // not where a neighbour has fetched the same content
+	applying := "Detecting drift for revision " + revision + " with a timeout of 30s"
 	unknown, phase, ahead := false, false, false
 	for _, s := range states {
 		progressing := condition(&s, meta.ReadyCondition, metav1.ConditionUnknown, meta.ProgressingReason) == nil
 		unknown = unknown || progressing && readyMessage(&s) == "Reconciliation in progress"
 		ahead = ahead || progressing && s.Status.Inventory != nil && len(s.Status.Inventory.Entries) == 1
 		for _, c := range s.Status.Conditions {
-			phase = phase || c.Type == meta.ReconcilingCondition && c.Status == metav1.ConditionTrue && c.Message == want
+			phase = phase || c.Type == meta.ReconcilingCondition && c.Status == metav1.ConditionTrue && (c.Message == fetching || c.Message == applying)
 		}
 	}
 	if !unknown || !phase || !ahead {

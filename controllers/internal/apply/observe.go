@@ -61,11 +61,9 @@ func (e *Engine) decide(ctx context.Context, c impersonation.Client, p Plan, s *
 		s.Action, s.Reason = Skip, "it asks to be left alone"
 		return nil
 	}
-	digest, err := e.digest(s.Member)
-	if err != nil {
+	if err := e.identify(s); err != nil {
 		return err
 	}
-	s.digest = digest
 	if e.remembered(ctx, c, p, s) {
 		s.Action = Unchanged
 		return nil
@@ -77,6 +75,34 @@ func (e *Engine) decide(ctx context.Context, c impersonation.Client, p Plan, s *
 	return e.conclude(ctx, c, p, s, refusal)
 }
 
+// identify sets the digest of what the step would apply.
+func (e *Engine) identify(s *Step) (err error) {
+	if s.digest == "" {
+		s.digest, err = e.digest(s.Member)
+	}
+	return err
+}
+
+// Settled reports whether the plan has nothing to do, without asking the cluster: watches vouch for every object as the plan
+// would apply it, and nothing is to be pruned.
+func (e *Engine) Settled(p Plan) (bool, error) {
+	if e.config.Drift == nil || p.Options.Audit || p.Stale.Len() > 0 {
+		return false, nil
+	}
+	for _, s := range p.steps() {
+		if p.Owner.ignores(s.Object) {
+			continue
+		}
+		if err := e.identify(s); err != nil {
+			return false, err
+		}
+		if _, verdict := e.config.Drift.Judge(p.Owner.Key(), s.driftRef(), s.digest); verdict != drift.Holds && verdict != drift.Awaited {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
 // remembered reports whether the object is known to be as we left it, if need be by reading its metadata.
 func (e *Engine) remembered(ctx context.Context, c impersonation.Client, p Plan, s *Step) bool {
 	if e.config.Drift == nil || p.Options.Audit {
@@ -84,7 +110,7 @@ func (e *Engine) remembered(ctx context.Context, c impersonation.Client, p Plan,
 	}
 	known, verdict := e.config.Drift.Judge(p.Owner.Key(), s.driftRef(), s.digest)
 	switch verdict {
-	case drift.Holds:
+	case drift.Holds, drift.Awaited:
 	case drift.Unverified:
 		head := &metav1.PartialObjectMetadata{}
 		head.SetGroupVersionKind(s.GVK())

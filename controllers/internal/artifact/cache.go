@@ -69,6 +69,14 @@ func (c *cache) acquire(sum string) *tree {
 	return t
 }
 
+// has reports whether the tree of sum is here.
+func (c *cache) has(sum string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, ok := c.trees[sum]
+	return ok
+}
+
 // insert takes over the folder tmp as the tree of sum. The caller holds the first reference.
 func (c *cache) insert(tmp, sum string, size int64) (*tree, error) {
 	c.mu.Lock()

@@ -139,6 +139,12 @@ func (f *Fetcher) Fetch(ctx context.Context, want Want) (Verified, error) {
 	return Verified{h: &handle{cache: f.cache, tree: t, proof: proof}}, nil
 }
 
+// Holds reports whether the content is here, so that Fetch would not download it.
+func (f *Fetcher) Holds(want Want) bool {
+	sum, _, err := want.validate()
+	return err == nil && f.cache.has(sum)
+}
+
 // validate returns the hex digest and the base URL without a slash at its end.
 func (w Want) validate() (sum, base string, err error) {
 	if _, err := KeyOf(w.Origin).checked(); err != nil {

@@ -38,6 +38,8 @@ type Event struct {
 	Message string
 	// Metadata is for machines. Keys carry the API group of the object, as kustomize.toolkit.fluxcd.io/revision.
 	Metadata map[string]string
+	// PostOnly keeps the event out of the cluster's: those who follow revisions want it, and nothing in the cluster changed.
+	PostOnly bool
 	// Resolves is set when the event ends whatever was wrong before: a failure that comes back later is news again, even
 	// with the same words.
 	Resolves bool

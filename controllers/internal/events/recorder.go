@@ -192,7 +192,7 @@ func (r *Recorder) Emit(obj client.Object, e Event) {
 		return
 	}
 	for _, l := range r.lanes {
-		if l.name == "webhook" && rec.Severity == Trace {
+		if l.name == "webhook" && rec.Severity == Trace || l.name == "cluster" && rec.PostOnly {
 			continue
 		}
 		l.put(rec)

@@ -52,9 +52,9 @@ type Stage[T Object, W any] struct {
 	// Phase, if set, tells what the stage is about to do. It is written to the status, as the message of Reconciling,
 	// before Run, provided that this run does new work. An empty phase is not announced.
 	Phase func(obj T, w *W) string
-	// Persist makes sure that what earlier stages put into the status is on the server before Run, for example an
-	// inventory before the first write. A status that is already there is not written again.
-	Persist bool
+	// Persist says whether what earlier stages put into the status must be on the server before Run, for example an
+	// inventory before the first write. A status that is already there is not written again. Nil means that it need not.
+	Persist func(obj T, w *W) bool
 	// Run does the work. Required.
 	Run func(ctx context.Context, obj T, w *W) error
 }

@@ -327,7 +327,7 @@ func TestPersistComesBeforeTheStage(t *testing.T) {
 				o.Status.ObservedSparseCheckout = []string{"intent"}
 				return nil
 			}},
-			{Name: "apply", Reason: "R", Persist: true, Run: func(context.Context, *repository, *work) error {
+			{Name: "apply", Reason: "R", Persist: func(*repository, *work) bool { return true }, Run: func(context.Context, *repository, *work) error {
 				persisted = b.get().Status.ObservedSparseCheckout[0]
 				return nil
 			}},

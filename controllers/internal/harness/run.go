@@ -175,7 +175,7 @@ func (r *run[T, W]) announce(ctx context.Context, s Stage[T, W], w *W) error {
 		said = phase != ""
 		r.phase = cmp.Or(phase, r.phase)
 	}
-	if s.Persist && !said {
+	if !said && s.Persist != nil && s.Persist(r.obj, w) {
 		patch, err := status.Plan(r.base, r.obj)
 		if err != nil || patch == nil {
 			return err

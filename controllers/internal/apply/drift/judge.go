@@ -40,6 +40,9 @@ const (
 	Unverified
 	// Holds means that a live watch vouches for it. No request is needed.
 	Holds
+	// Awaited means that the object is remembered and its watch is opening. If it has moved, or cannot be watched, the owner
+	// is woken.
+	Awaited
 )
 
 // Record is what the watch keeps of an object.

@@ -5,6 +5,7 @@ package drift
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -47,6 +48,8 @@ type owned struct {
 	known map[Ref]Known
 	calm  map[Ref]damper
 	group *watch.Group[Record]
+	// awaits says that somebody relies on a watch that is opening.
+	awaits bool
 	// busy holds back judgement while the owner is being applied: what we write meanwhile is no drift.
 	busy bool
 }
@@ -100,8 +103,22 @@ func (w *Watcher) Judge(owner types.NamespacedName, ref Ref, payload string) (Kn
 	case moved:
 		return Known{}, Unknown
 	default:
+		if o.group != nil && o.group.Look(w.query(ref), ref.Name).State == watch.Opening {
+			o.awaits = true
+			return known, Awaited
+		}
 		return known, Unverified
 	}
+}
+
+// Known returns what is remembered of an owner's objects.
+func (w *Watcher) Known(owner types.NamespacedName) map[Ref]Known {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if o := w.owners[owner]; o != nil {
+		return maps.Clone(o.known)
+	}
+	return nil
 }
 
 // Remember notes how an object was left.
@@ -176,6 +193,10 @@ func (w *Watcher) Blind(owner types.NamespacedName) []string {
 	if o == nil || o.group == nil {
 		return nil
 	}
+	return w.blind(o)
+}
+
+func (w *Watcher) blind(o *owned) []string {
 	var kinds []string
 	for ref := range o.known {
 		if o.group.Look(w.query(ref), ref.Name).State == watch.Denied && !slices.Contains(kinds, ref.GVK.Kind) {
@@ -215,6 +236,10 @@ func (w *Watcher) changed(owner types.NamespacedName, gvk schema.GroupVersionKin
 		return
 	}
 	if change.Object == (types.NamespacedName{}) {
+		if o.awaits && len(w.blind(o)) > 0 {
+			o.awaits = false
+			w.config.Notify(owner, 0)
+		}
 		w.checkAll(owner, o, func(ref Ref) bool { return ref.GVK == gvk })
 		return
 	}

@@ -18,12 +18,14 @@ import (
 type State int
 
 const (
-	// Starting means that nothing was listed yet, or that the connection has been broken for too long.
+	// Starting means that nothing could be listed yet, or that the connection has been broken for too long.
 	Starting State = iota
 	// Live means that every change is delivered, if need be after a reconnect.
 	Live
 	// Denied means that the API server refuses to list or watch, or does not know the kind.
 	Denied
+	// Opening means that the first list is on its way: what it finds, or that it is refused, is told.
+	Opening
 )
 
 // stream is one API watch and its records. The zero lock order is: never call out with mu held.
@@ -31,6 +33,7 @@ type stream[V comparable] struct {
 	config  Config[V]
 	query   Query
 	stopped chan struct{}
+	born    time.Time
 
 	mu        sync.Mutex
 	kube      client.WithWatch
@@ -46,7 +49,7 @@ type stream[V comparable] struct {
 
 func newStream[V comparable](config Config[V], kube client.WithWatch, q Query) *stream[V] {
 	return &stream[V]{
-		config: config, kube: kube, query: q, stopped: make(chan struct{}),
+		config: config, kube: kube, query: q, stopped: make(chan struct{}), born: config.Now(),
 		subs: map[*Subscription[V]]struct{}{}, records: map[types.NamespacedName]V{},
 	}
 }
@@ -161,6 +164,8 @@ func (s *stream[V]) state() (State, error) {
 	switch {
 	case s.denied:
 		return Denied, s.err
+	case !s.listed && s.err == nil && s.config.Now().Sub(s.born) < s.config.Stale:
+		return Opening, nil
 	case !s.listed:
 		return Starting, s.err
 	case !s.downSince.IsZero() && s.config.Now().Sub(s.downSince) > s.config.Stale:

@@ -179,18 +179,16 @@ func (w *Wait) look(o *State, now time.Time) {
 func (w *Wait) Until(ctx context.Context, atMost time.Duration) (map[string]time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, atMost)
 	defer cancel()
-	var late bool
 	select {
 	case <-w.over:
 	case <-ctx.Done():
-		late = true
 	}
 	t := w.tracker
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.waiting = slices.DeleteFunc(t.waiting, func(x *Wait) bool { return x == w })
 	done := maps.Clone(w.done)
-	if late {
+	if len(done) < w.n {
 		return done, w.missing()
 	}
 	return done, nil

@@ -92,7 +92,7 @@ func TestTrackerWaits(t *testing.T) {
 	if len(tracker.waiting) != 0 {
 		t.Error("somebody is still waiting")
 	}
-	if diff := cmp.Diff([]string{"early", "late"}, tracker.Names()); diff != "" {
+	if diff := cmp.Diff([]string{"/early", "/late"}, tracker.Keys()); diff != "" {
 		t.Error(diff)
 	}
 	if n := tracker.Count((*State).Ready); n != 1 {

@@ -117,17 +117,17 @@ func (t *Tracker) put(o *State) {
 	}
 }
 
-// Names returns the names of the objects, sorted.
-func (t *Tracker) Names() []string {
+// Keys returns the objects as "namespace/name", sorted.
+func (t *Tracker) Keys() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var names []string
+	var keys []string
 	for _, o := range t.objects {
 		if !o.Deleted {
-			names = append(names, o.Metadata.Name)
+			keys = append(keys, o.Key())
 		}
 	}
-	return slices.Sorted(slices.Values(names))
+	return slices.Sorted(slices.Values(keys))
 }
 
 // Count returns how many objects meet a condition.

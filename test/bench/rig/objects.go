@@ -5,6 +5,7 @@ package rig
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"sluice.dev/sluice/test/bench/content"
 	"sluice.dev/sluice/test/bench/kube"
@@ -13,8 +14,9 @@ import (
 const (
 	// Namespace is the controllers' and that of all Flux objects of a run.
 	Namespace = "flux-system"
-	// ServiceAccount is as whom every candidate writes.
+	// ServiceAccount is as whom every candidate writes for the platform, and Deployer as whom for a tenant.
 	ServiceAccount = "sluice-platform"
+	Deployer       = "deployer"
 )
 
 // setupObjects are applied before anything is started: whom the Kustomizations act as, and what it may do. That it may do
@@ -41,17 +43,30 @@ func (r *Rig) AddNamespaces(ctx context.Context, a, b int) error {
 	})
 }
 
+// AddTenants makes tenants of the namespaces of applications up to n-1: each has a ServiceAccount that may do everything there.
+func (r *Rig) AddTenants(ctx context.Context, n int) error {
+	return kube.Parallel(n, 8, func(i int) error {
+		ns := content.Namespace(i)
+		if err := r.Kube.Create(ctx, kube.Object{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": kube.Object{"name": Deployer, "namespace": ns}}); err != nil {
+			return err
+		}
+		return r.Kube.Create(ctx, kube.Object{
+			"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": kube.Object{"name": Deployer, "namespace": ns},
+			"roleRef":  kube.Object{"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "admin"},
+			"subjects": []any{kube.Object{"kind": "ServiceAccount", "name": Deployer, "namespace": ns}},
+		})
+	})
+}
+
 // policyParameters let the candidate fetch from the rig's own servers, which speak plain HTTP on loopback, and nothing
-// else that is unusual: workloads are held to the restricted profile, images to one registry.
-func policyParameters(git, oci int) string {
-	return fmt.Sprintf(`apiVersion: policy.sluice.dev/v1alpha1
-kind: PolicyParameters
-namespaces:
-  %s:
-    registries: [%s]
-    serviceAccounts: [%s]
-    profile: restricted
-    transport:
-      allowPlainHTTP: ["127.0.0.1:%d", "127.0.0.1:%d"]
-`, Namespace, content.Registry, ServiceAccount, git, oci)
+// else that is unusual: workloads are held to the restricted profile, images to one registry. So many applications are tenants.
+func policyParameters(git, oci, tenants int) string {
+	common := fmt.Sprintf("profile: restricted, registries: [%s], transport: {allowPlainHTTP: [\"127.0.0.1:%d\", \"127.0.0.1:%d\"]}", content.Registry, git, oci)
+	var text strings.Builder
+	text.WriteString("apiVersion: policy.sluice.dev/v1alpha1\nkind: PolicyParameters\nnamespaces:\n")
+	fmt.Fprintf(&text, "  %s: {serviceAccounts: [%s], %s}\n", Namespace, ServiceAccount, common)
+	for i := range tenants {
+		fmt.Fprintf(&text, "  %s: {serviceAccounts: [%s], sources: [{url: \"http://127.0.0.1:%d/\"}], verification: {required: false}, %s}\n", content.Namespace(i), Deployer, git, common)
+	}
+	return text.String()
 }

@@ -43,6 +43,8 @@ type Options struct {
 	Tag string
 	// Timeout bounds each wait for a candidate.
 	Timeout time.Duration
+	// Tenants is how many of the applications are tenants of their own.
+	Tenants int
 	// Keep leaves the folder of the run, audit log included.
 	Keep bool
 	// Progress hears about each step.
@@ -141,7 +143,7 @@ func (r *Rig) writeFiles() error {
 	}
 	return errors.Join(
 		os.WriteFile(r.file("tokens.csv"), []byte(users.String()), 0o600),
-		os.WriteFile(r.place.parameters, []byte(policyParameters(gitPort, ociPort)), 0o600),
+		os.WriteFile(r.place.parameters, []byte(policyParameters(gitPort, ociPort, r.options.Tenants)), 0o600),
 	)
 }
 

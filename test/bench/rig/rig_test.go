@@ -95,9 +95,12 @@ func TestOwners(t *testing.T) {
 }
 
 func TestPolicyParametersAreValid(t *testing.T) {
-	p, err := parameters.Parse([]byte(policyParameters(8080, 5000)))
+	p, err := parameters.Parse([]byte(policyParameters(8080, 5000, 2)))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if tenant := p.For(content.Namespace(1)); len(tenant.Sources) != 1 || tenant.Profile != parameters.Restricted {
+		t.Errorf("a tenant is granted %+v", tenant)
 	}
 	grant := p.For(Namespace)
 	if diff := cmp.Diff([]string{"127.0.0.1:8080", "127.0.0.1:5000"}, grant.PlainHTTP); diff != "" {

@@ -114,13 +114,13 @@ func (c ceiling) timed(name string, n, workers int, call func(i int) error) erro
 // statuses writes the status of Kustomizations that nobody reconciles.
 func (c ceiling) statuses(ctx context.Context) error {
 	if err := kube.Parallel(c.o.N, 4, func(i int) error {
-		return c.Kube.Create(ctx, kustomization(content.Namespace(i), sourceName, "./", "10m"))
+		return c.Kube.Create(ctx, kustomization(rig.Namespace, content.Namespace(i), sourceName, "./", "10m"))
 	}); err != nil {
 		return err
 	}
 	for _, w := range workers() {
 		if err := c.timed(fmt.Sprintf("status patch, %d workers", w), content.ObjectsPerApp*c.o.N, w, func(i int) error {
-			path := objectPath(kustomizations, content.Namespace(i%c.o.N)) + "/status"
+			path := objectPath(kustomizations, rig.Namespace+"/"+content.Namespace(i%c.o.N)) + "/status"
 			return c.Kube.Patch(ctx, path, kube.Object{"status": kube.Object{
 				"observedGeneration": 1, "lastAttemptedRevision": fmt.Sprint(w, i),
 				"conditions": []any{kube.Object{

@@ -17,13 +17,14 @@ import (
 	"sluice.dev/sluice/test/bench/rig"
 )
 
-// sourceName is the one Git source of ks.
+// sourceName is the name of each Git source.
 const sourceName = "apps"
 
-// ks is one run of KS.
+// ks is one run of KS or Tenants.
 type ks struct {
 	*rig.Rig
 	o       Options
+	tenants bool // each Kustomization lives in its application's namespace
 	repo    *content.Repository
 	gitURL  string
 	objects *kube.Tracker // Kustomizations
@@ -32,37 +33,68 @@ type ks struct {
 
 // KS is one Git source and N Kustomizations.
 func KS(ctx context.Context, o Options) error {
-	return with(ctx, o, "ks", o.N, func(r *rig.Rig) error {
-		k := &ks{Rig: r, o: o}
-		if err := k.setUp(ctx); err != nil {
+	return with(ctx, o, "ks", o.N, func(r *rig.Rig) error { return (&ks{Rig: r, o: o}).play(ctx) })
+}
+
+// Tenants is KS with a tenant for each Kustomization: a namespace, a ServiceAccount and a Git source of its own.
+func Tenants(ctx context.Context, o Options) error {
+	o.Tenants = o.N
+	return with(ctx, o, "tenants", o.N, func(r *rig.Rig) error { return (&ks{Rig: r, o: o, tenants: true}).play(ctx) })
+}
+
+func (k *ks) play(ctx context.Context) error {
+	if err := k.setUp(ctx); err != nil {
+		return err
+	}
+	for _, step := range []struct {
+		group string
+		play  func(context.Context) error
+	}{
+		{"", k.sourceFirst},
+		{"", k.install},
+		{"idle", k.idle},
+		{"trigger", func(ctx context.Context) error {
+			return trigger(ctx, k.Rig, k.o, k.objects, kustomizations, "trigger")
+		}},
+		{"update", k.updateAll},
+		{"update", k.updateOne},
+		{"restart", k.restart},
+		{"restart", k.restartChange},
+		{"drift", func(ctx context.Context) error { return k.drift(ctx, "drift", k.o.DriftWait) }},
+		{"interval", k.interval},
+	} {
+		if step.group != "" && !k.o.has(step.group) {
+			continue
+		}
+		if err := step.play(ctx); err != nil {
 			return err
 		}
-		for _, step := range []struct {
-			group string
-			play  func(context.Context) error
-		}{
-			{"", k.sourceFirst},
-			{"", k.install},
-			{"idle", k.idle},
-			{"trigger", func(ctx context.Context) error {
-				return trigger(ctx, r, o, k.objects, kustomizations, "trigger")
-			}},
-			{"update", k.updateAll},
-			{"update", k.updateOne},
-			{"restart", k.restart},
-			{"restart", k.restartChange},
-			{"drift", func(ctx context.Context) error { return k.drift(ctx, "drift", o.DriftWait) }},
-			{"interval", k.interval},
-		} {
-			if step.group != "" && !o.has(step.group) {
-				continue
-			}
-			if err := step.play(ctx); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	}
+	return nil
+}
+
+// home is the namespace of Kustomization i and its source.
+func (k *ks) home(i int) string {
+	if k.tenants {
+		return content.Namespace(i)
+	}
+	return rig.Namespace
+}
+
+// sourceInterval keeps a hundred sources from ticking into each measurement.
+func (k *ks) sourceInterval() string {
+	if k.tenants {
+		return "10m"
+	}
+	return "1m"
+}
+
+// sourceCount is how many Git sources there are.
+func (k *ks) sourceCount() int {
+	if k.tenants {
+		return k.o.N
+	}
+	return 1
 }
 
 func (k *ks) setUp(ctx context.Context) error {
@@ -84,6 +116,11 @@ func (k *ks) setUp(ctx context.Context) error {
 	if err := k.AddNamespaces(ctx, 0, k.o.N); err != nil {
 		return err
 	}
+	if k.tenants {
+		if err := k.AddTenants(ctx, k.o.N); err != nil {
+			return err
+		}
+	}
 	if err := k.StartCandidate(ctx, rig.Source, rig.Kustomize); err != nil {
 		return err
 	}
@@ -97,10 +134,13 @@ func (k *ks) setUp(ctx context.Context) error {
 }
 
 func (k *ks) sourceFirst(ctx context.Context) error {
-	m := k.Begin("source-first", 1)
+	n := k.sourceCount()
+	m := k.Begin("source-first", n)
 	start := time.Now()
-	wait := k.sources.Expect(1, (*kube.State).Ready)
-	if err := k.Kube.Create(ctx, gitRepository(sourceName, k.gitURL, "1m")); err != nil {
+	wait := k.sources.Expect(n, (*kube.State).Ready)
+	if err := kube.Parallel(n, 8, func(i int) error {
+		return k.Kube.Create(ctx, gitRepository(k.home(i), sourceName, k.gitURL, k.sourceInterval()))
+	}); err != nil {
 		return err
 	}
 	if _, err := wait.Until(ctx, k.o.Timeout); err != nil {
@@ -116,7 +156,7 @@ func (k *ks) install(ctx context.Context) error {
 	wait := k.objects.Expect(k.o.N, func(s *kube.State) bool { return s.Ready() && s.Status.LastAppliedRevision != "" })
 	if err := kube.Parallel(k.o.N, 8, func(i int) error {
 		name := content.Namespace(i)
-		return k.Kube.Create(ctx, kustomization(name, sourceName, "./apps/"+name, k.o.Interval))
+		return k.Kube.Create(ctx, kustomization(k.home(i), name, sourceName, "./apps/"+name, k.o.Interval))
 	}); err != nil {
 		return err
 	}
@@ -141,9 +181,12 @@ func (k *ks) idle(ctx context.Context) error {
 	return m.EndNow()
 }
 
-// pull asks the source to look at its repository now.
+// pull asks the sources to look at their repository now.
 func (k *ks) pull(ctx context.Context) error {
-	return k.Kube.Patch(ctx, objectPath(gitRepositories, sourceName), annotate(stamp()))
+	now := stamp()
+	return kube.Parallel(k.sourceCount(), 8, func(i int) error {
+		return k.Kube.Patch(ctx, objectPath(gitRepositories, k.home(i)+"/"+sourceName), annotate(now))
+	})
 }
 
 func applied(commit string) func(*kube.State) bool {
@@ -157,7 +200,7 @@ func (k *ks) updateAll(ctx context.Context) error {
 		return err
 	}
 	start := time.Now()
-	fetched := k.sources.Expect(1, func(s *kube.State) bool { return strings.HasSuffix(s.Status.Artifact.Revision, commit) })
+	fetched := k.sources.Expect(k.sourceCount(), func(s *kube.State) bool { return strings.HasSuffix(s.Status.Artifact.Revision, commit) })
 	wait := k.objects.Expect(k.o.N, applied(commit))
 	if err := k.pull(ctx); err != nil {
 		return err

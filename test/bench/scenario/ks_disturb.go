@@ -167,16 +167,16 @@ func (k *ks) state(ctx context.Context, method, path string, change any) (*kube.
 // interval sets spec.interval to a minute on all, spread over 20 seconds so that their ticks are too, looks at the steady
 // state, and disturbs it.
 func (k *ks) interval(ctx context.Context) error {
-	names := k.objects.Names()
-	for _, name := range names {
-		if err := k.Kube.Patch(ctx, objectPath(kustomizations, name), kube.Object{"spec": kube.Object{"interval": "1m"}}); err != nil {
+	keys := k.objects.Keys()
+	for _, key := range keys {
+		if err := k.Kube.Patch(ctx, objectPath(kustomizations, key), kube.Object{"spec": kube.Object{"interval": "1m"}}); err != nil {
 			return err
 		}
-		if err := pause(ctx, 20*time.Second/time.Duration(len(names))); err != nil {
+		if err := pause(ctx, 20*time.Second/time.Duration(len(keys))); err != nil {
 			return err
 		}
 	}
-	if _, err := k.objects.Expect(len(names), (*kube.State).Ready).Until(ctx, k.o.Timeout); err != nil {
+	if _, err := k.objects.Expect(len(keys), (*kube.State).Ready).Until(ctx, k.o.Timeout); err != nil {
 		return fmt.Errorf("interval: %w", err)
 	}
 	if err := pause(ctx, 15*time.Second); err != nil {

@@ -56,7 +56,7 @@ type Func func(ctx context.Context, o Options) error
 
 // All returns the scenarios by name.
 func All() map[string]Func {
-	return map[string]Func{"ks": KS, "source": Source, "ceiling": Ceiling}
+	return map[string]Func{"ks": KS, "tenants": Tenants, "source": Source, "ceiling": Ceiling}
 }
 
 // Collections.
@@ -82,9 +82,11 @@ func with(ctx context.Context, o Options, name string, n int, play func(*rig.Rig
 	return r.Save()
 }
 
-func objectPath(collection, name string) string {
+// objectPath is where an object of a collection is found, given as "namespace/name".
+func objectPath(collection, key string) string {
 	i := strings.LastIndexByte(collection, '/')
-	return collection[:i] + "/namespaces/" + rig.Namespace + collection[i:] + "/" + name
+	namespace, name, _ := strings.Cut(key, "/")
+	return collection[:i] + "/namespaces/" + namespace + collection[i:] + "/" + name
 }
 
 func annotate(value string) kube.Object {
@@ -115,10 +117,10 @@ func last(done map[string]time.Time) time.Time {
 	return t
 }
 
-func gitRepository(name, url, interval string) kube.Object {
+func gitRepository(namespace, name, url, interval string) kube.Object {
 	return kube.Object{
 		"apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository",
-		"metadata": kube.Object{"name": name, "namespace": rig.Namespace},
+		"metadata": kube.Object{"name": name, "namespace": namespace},
 		"spec":     kube.Object{"interval": interval, "url": url, "ref": kube.Object{"branch": "main"}, "timeout": "5m"},
 	}
 }
@@ -131,27 +133,31 @@ func ociRepository(name, url, interval string) kube.Object {
 	}
 }
 
-// kustomization is the same for every candidate, its ServiceAccount included.
-func kustomization(name, source, path, interval string) kube.Object {
+// kustomization is the same for every candidate, its ServiceAccount included: that of the platform, or of the tenant.
+func kustomization(namespace, name, source, path, interval string) kube.Object {
+	account := rig.Deployer
+	if namespace == rig.Namespace {
+		account = rig.ServiceAccount
+	}
 	return kube.Object{
 		"apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
-		"metadata": kube.Object{"name": name, "namespace": rig.Namespace},
+		"metadata": kube.Object{"name": name, "namespace": namespace},
 		"spec": kube.Object{
 			"interval": interval, "path": path, "prune": true, "wait": false, "timeout": "3m",
-			"serviceAccountName": rig.ServiceAccount, "sourceRef": kube.Object{"kind": "GitRepository", "name": source},
+			"serviceAccountName": account, "sourceRef": kube.Object{"kind": "GitRepository", "name": source},
 		},
 	}
 }
 
 // trigger asks every object of a collection to reconcile, and measures until all have.
 func trigger(ctx context.Context, r *rig.Rig, o Options, t *kube.Tracker, collection, name string) error {
-	names := t.Names()
-	m := r.Begin(name, len(names))
+	keys := t.Keys()
+	m := r.Begin(name, len(keys))
 	now := stamp()
-	wait := t.Expect(len(names), func(s *kube.State) bool { return s.Status.LastHandledReconcileAt == now && s.Ready() })
+	wait := t.Expect(len(keys), func(s *kube.State) bool { return s.Status.LastHandledReconcileAt == now && s.Ready() })
 	start := time.Now()
-	if err := kube.Parallel(len(names), 8, func(i int) error {
-		return r.Kube.Patch(ctx, objectPath(collection, names[i]), annotate(now))
+	if err := kube.Parallel(len(keys), 8, func(i int) error {
+		return r.Kube.Patch(ctx, objectPath(collection, keys[i]), annotate(now))
 	}); err != nil {
 		return err
 	}

@@ -36,14 +36,14 @@ func TestParseSteps(t *testing.T) {
 }
 
 func TestEveryKustomizationActsAsTheSameServiceAccount(t *testing.T) {
-	spec, _ := kustomization("app-0001", sourceName, "./apps/app-0001", "10m")["spec"].(kube.Object)
+	spec, _ := kustomization(rig.Namespace, "app-0001", sourceName, "./apps/app-0001", "10m")["spec"].(kube.Object)
 	if spec["serviceAccountName"] != rig.ServiceAccount {
 		t.Errorf("acts as %v", spec["serviceAccountName"])
 	}
 }
 
 func TestPaths(t *testing.T) {
-	got := []string{objectPath(gitRepositories, "apps"), kube.Path(gitRepository("apps", "http://x", "1m")), labelled("/api/v1/configmaps")}
+	got := []string{objectPath(gitRepositories, "flux-system/apps"), kube.Path(gitRepository(rig.Namespace, "apps", "http://x", "1m")), labelled("/api/v1/configmaps")}
 	path := "/apis/source.toolkit.fluxcd.io/v1/namespaces/flux-system/gitrepositories/apps"
 	want := []string{path, path, "/api/v1/configmaps?labelSelector=app.kubernetes.io%2Fpart-of%3Dbench"}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -77,7 +77,7 @@ func largeGit(ctx context.Context, o Options, r *rig.Rig) (large, error) {
 	}
 	server, err := r.ServeGit(ctx, root)
 	return large{
-		kind: "git", collection: gitRepositories, object: gitRepository("large", server+"/large.git", "1h"),
+		kind: "git", collection: gitRepositories, object: gitRepository(rig.Namespace, "large", server+"/large.git", "1h"),
 		change: func(ctx context.Context, i int) (string, error) {
 			return repo.Commit(ctx, "one file", func(put content.Put) error {
 				return put("d00/one.txt", fmt.Appendf(nil, "change %d\n", i))
@@ -156,7 +156,7 @@ func (l large) changed(ctx context.Context, o Options, r *rig.Rig, t *kube.Track
 	m := r.Begin(l.kind+"-changed", 1)
 	wait := t.Expect(1, func(s *kube.State) bool { return strings.HasSuffix(s.Status.Artifact.Revision, revision) && s.Ready() })
 	start := time.Now()
-	if err := r.Kube.Patch(ctx, objectPath(l.collection, "large"), annotate(stamp())); err != nil {
+	if err := r.Kube.Patch(ctx, objectPath(l.collection, rig.Namespace+"/large"), annotate(stamp())); err != nil {
 		return err
 	}
 	if _, err := wait.Until(ctx, o.Timeout); err != nil {

@@ -2,7 +2,7 @@
 
 // Command bench measures GitOps controllers as black boxes (test/bench).
 //
-//	bench ks|source|ceiling --config FILE [flags]   play a scenario and keep its record
+//	bench ks|tenants|source|ceiling --config FILE [flags]   play a scenario and keep its record
 //	bench report FILE...                            tables of records
 //	bench compare REFERENCE OURS FILE...            ratios of two candidates
 package main
@@ -35,7 +35,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) == 0 {
-		return errors.New("usage: bench ks|source|ceiling|report|compare [flags] [arguments]")
+		return errors.New("usage: bench ks|tenants|source|ceiling|report|compare [flags] [arguments]")
 	}
 	command, rest := args[0], args[1:]
 	play, isScenario := scenario.All()[command]

@@ -72,7 +72,7 @@ func (p *Plane) Requests(t testing.TB, user string) []Request {
 		}
 		var e event
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
-			break // the last line, which is being written
+			continue // the last line, which is being written, or one at which the API server was killed
 		}
 		if request := e.request(); request.User == user {
 			requests = append(requests, request)

@@ -13,6 +13,8 @@
 // Otherwise the first process that needs a plane starts one in the background, further processes of the same checkout
 // join it, and it ends by itself soon after the last of them; it does not matter how they end.
 //
+// A test that wants the API server killed, or etcd compacted, takes a plane of its own: StartPrivate.
+//
 // It offers no fake client and no API server without authorization: what a tenant may not do fails here as in a
 // cluster. It does not run controllers; that is for the package which is tested.
 package kubetest

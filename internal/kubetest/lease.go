@@ -92,7 +92,7 @@ func (s shared) plane() (*Plane, error) {
 			}
 			ended = nil // another process was faster
 		case <-ctx.Done():
-			return nil, fmt.Errorf("gave up waiting for a control plane (%v): %w", missing, ctx.Err())
+			return nil, fmt.Errorf("gave up waiting for a control plane: %w: %w", missing, ctx.Err())
 		case <-ticker.C:
 		}
 	}
@@ -127,10 +127,8 @@ func (s shared) occupied() bool {
 // launch builds the program testbed and runs it apart from this process. The channel delivers how it ended.
 func (s shared) launch() (chan error, error) {
 	source, program := filepath.Join(s.root, "hack", "testbed"), s.path("testbed")
-	build := exec.Command("go", "build", "-o", program, "./cmd/testbed")
-	build.Dir, build.Env = source, environment()
-	if out, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build hack/testbed: %s: %w", out, err)
+	if err := buildTestbed(s.root, program); err != nil {
+		return nil, err
 	}
 	log, err := os.Create(s.path("log"))
 	if err != nil {
@@ -148,6 +146,15 @@ func (s shared) launch() (chan error, error) {
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	return ended, nil
+}
+
+func buildTestbed(root, program string) error {
+	build := exec.Command("go", "build", "-o", program, "./cmd/testbed")
+	build.Dir, build.Env = filepath.Join(root, "hack", "testbed"), environment()
+	if out, err := build.CombinedOutput(); err != nil {
+		return fmt.Errorf("build hack/testbed: %s: %w", out, err)
+	}
+	return nil
 }
 
 // environment is this process's without what is meant for the product: the mode fips140=only in particular, in which

@@ -69,6 +69,20 @@ func (p *Plane) Config() *rest.Config { return rest.CopyConfig(p.config) }
 // AuditLog is the file in which the API server records each request, one JSON event per line; see Requests.
 func (p *Plane) AuditLog() string { return p.info.AuditLog }
 
+// ServingCertificate is the API server's own certificate and its key, in PEM. Who answers with it on the loopback address is
+// trusted by every client of the plane: a proxy that a test puts before the API server.
+func (p *Plane) ServingCertificate(t testing.TB) (cert, key []byte) {
+	t.Helper()
+	cert, err := os.ReadFile(filepath.Join(p.info.Dir, "pki", "apiserver.crt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if key, err = os.ReadFile(filepath.Join(p.info.Dir, "pki", "apiserver.key")); err != nil {
+		t.Fatal(err)
+	}
+	return cert, key
+}
+
 // Kubectl is the path of a kubectl of the plane's version.
 func (p *Plane) Kubectl() string { return filepath.Join(p.info.Binaries, "kubectl") }
 

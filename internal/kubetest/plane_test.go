@@ -170,6 +170,26 @@ func TestRequests(t *testing.T) {
 	})
 }
 
+func TestAPrivatePlaneMayBeBroughtIntoTrouble(t *testing.T) {
+	plane := kubetest.StartPrivate(t)
+	namespace, admin := plane.Namespace(t), plane.Client(t)
+	if err := admin.Create(t.Context(), configMap(namespace)); err != nil {
+		t.Fatal(err)
+	}
+	plane.StopAPIServer(t)
+	if err := admin.Get(t.Context(), client.ObjectKeyFromObject(configMap(namespace)), &corev1.ConfigMap{}); err == nil {
+		t.Error("the API server answers after its end")
+	}
+	plane.Compact(t)
+	plane.StartAPIServer(t)
+	if err := admin.Get(t.Context(), client.ObjectKeyFromObject(configMap(namespace)), &corev1.ConfigMap{}); err != nil {
+		t.Error(err)
+	}
+	if len(plane.Requests(t, "sluice-testbed:admin")) == 0 {
+		t.Error("the audit log lost what was in it")
+	}
+}
+
 func TestKubectl(t *testing.T) {
 	plane := kubetest.Start(t)
 	out, err := exec.Command(plane.Kubectl(), "version", "--client").CombinedOutput()

@@ -8,12 +8,12 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -31,8 +31,9 @@ const ownerLabel = "kustomize.toolkit.fluxcd.io/name"
 // awaitDeleted waits until the mortal Kustomizations are gone.
 func (s *storm) awaitDeleted(t *testing.T) {
 	t.Helper()
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(settleLimit)
 	for {
+		s.revive(t)
 		var list kustomizev1.KustomizationList
 		if err := s.platform.Client.List(t.Context(), &list, client.InNamespace(s.tenant)); err != nil {
 			t.Fatal(err)
@@ -52,18 +53,15 @@ func (s *storm) checkObjects(t *testing.T) {
 	t.Helper()
 	live := s.live(t)
 	for i, k := range s.apps {
-		want := s.desired.objects(i)
-		if diff := cmp.Diff(want, live[k.Name]); diff != "" {
+		if diff := cmp.Diff(s.desired.objects(i), live[k.Name]); diff != "" {
 			t.Errorf("%s: objects in the cluster (-want +got):\n%s", k.Name, diff)
 		}
 		delete(live, k.Name)
-		named := map[string]string{}
+		named := map[string]bool{}
 		for _, entry := range k.Status.Inventory.Entries {
-			id := strings.Split(entry.ID, "_") // namespace, name, group, kind; none of the names here has a "_"
-			key := id[3] + "/" + id[1]
-			named[key] = want[key]
+			named[entry.ID] = true
 		}
-		if diff := cmp.Diff(want, named); diff != "" {
+		if diff := cmp.Diff(s.desired.inventory(i, s.tenant), named); diff != "" {
 			t.Errorf("%s: inventory (-want +got):\n%s", k.Name, diff)
 		}
 	}
@@ -72,23 +70,31 @@ func (s *storm) checkObjects(t *testing.T) {
 	}
 }
 
-// live are the objects in the cluster that carry an owner label, with their versions, by owner.
+// live are the objects in the cluster that carry an owner label and are not of somebody else, with their versions, by owner.
 func (s *storm) live(t *testing.T) map[string]map[string]string {
 	t.Helper()
 	out := map[string]map[string]string{}
 	for kind, list := range map[string]client.ObjectList{
 		"ConfigMap": &corev1.ConfigMapList{}, "ServiceAccount": &corev1.ServiceAccountList{}, "Service": &corev1.ServiceList{},
+		"Role": &rbacv1.RoleList{}, "Widget": s.desired.widgets.list(),
 	} {
 		if err := s.platform.Client.List(t.Context(), list, client.InNamespace(s.tenant), client.HasLabels{ownerLabel}); err != nil {
 			t.Fatal(err)
 		}
 		if err := meta.EachListItem(list, func(item runtime.Object) error {
 			obj := item.(client.Object)
+			if s.foreign.has(obj.GetUID()) {
+				return nil
+			}
 			owner := obj.GetLabels()[ownerLabel]
 			if out[owner] == nil {
 				out[owner] = map[string]string{}
 			}
-			out[owner][kind+"/"+obj.GetName()] = obj.GetAnnotations()[versionKey]
+			version := obj.GetAnnotations()[versionKey]
+			if cm, ok := obj.(*corev1.ConfigMap); ok && cm.Data["version"] != version {
+				version += " with data of " + cm.Data["version"]
+			}
+			out[owner][kind+"/"+obj.GetName()] = version
 			return nil
 		}); err != nil {
 			t.Fatal(err)
@@ -97,7 +103,8 @@ func (s *storm) live(t *testing.T) map[string]map[string]string {
 	return out
 }
 
-// announced is an object in an intent.
+// announced is an object in an intent, under the name by which an inventory knows it: an intent to delete says what an
+// entry stands for, which may be either of two roles.
 type announced struct {
 	at     time.Time
 	object string
@@ -133,7 +140,7 @@ func intents(t *testing.T, path string) []announced {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close() //nolint:errcheck // opened for reading
+	defer f.Close() // opened for reading
 	var out []announced
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, ledger.MaxEntry+1024)
@@ -156,7 +163,9 @@ func intents(t *testing.T, path string) []announced {
 			t.Fatal(err)
 		}
 		for _, c := range intent.Changes {
-			out = append(out, announced{at: line.Entry.Time, object: c.Object.Kind + "/" + c.Object.Name, delete: c.Action == ledger.Delete})
+			out = append(out, announced{
+				at: line.Entry.Time, object: c.Object.Kind + "/" + wireName(c.Object.Kind, c.Object.Name), delete: c.Action == ledger.Delete,
+			})
 		}
 	}
 	if err := lines.Err(); err != nil {
@@ -169,7 +178,9 @@ func intents(t *testing.T, path string) []announced {
 // announces one write of each object it names.
 func (s *storm) checkAnnounced(t *testing.T, log []announced, requests []kubetest.Request) {
 	t.Helper()
-	kinds := map[string]string{"configmaps": "ConfigMap", "serviceaccounts": "ServiceAccount", "services": "Service"}
+	kinds := map[string]string{
+		"configmaps": "ConfigMap", "serviceaccounts": "ServiceAccount", "services": "Service", "roles": "Role", "widgets": "Widget",
+	}
 	made := map[announced]int{}
 	total := 0
 	for _, q := range requests {
@@ -177,7 +188,8 @@ func (s *storm) checkAnnounced(t *testing.T, log []announced, requests []kubetes
 			continue
 		}
 		total++
-		write := announced{object: kinds[q.Resource] + "/" + q.Name, delete: q.Verb == "delete"}
+		kind := kinds[q.Resource]
+		write := announced{object: kind + "/" + wireName(kind, q.Name), delete: q.Verb == "delete"}
 		made[write]++
 		before := 0
 		for _, a := range log {

@@ -40,6 +40,8 @@ type Options struct {
 	Roles func(namespace string) rbac.Tenant
 	// Flags are further flags of both controllers.
 	Flags []string
+	// APIServer is the URL at which the controllers reach the API server, that of a proxy for example; empty means directly.
+	APIServer string
 }
 
 // Platform is a running installation.
@@ -140,7 +142,7 @@ func (p *Platform) grantOne(t testing.TB, obj client.Object) {
 		if b, ok := obj.(*rbacv1.ClusterRoleBinding); ok && b.RoleRef.Name != "cluster-admin" {
 			b.RoleRef.Name += "-" + p.Namespace
 		}
-		t.Cleanup(func() { _ = p.Client.Delete(context.Background(), obj) }) //nolint:errcheck,usetesting // the test's context has ended
+		t.Cleanup(func() { _ = p.Client.Delete(context.Background(), obj) })
 	}
 	if err := p.Client.Create(t.Context(), obj); err != nil && !apierrors.IsAlreadyExists(err) {
 		t.Fatalf("set up the platform: %T %s: %v", obj, client.ObjectKeyFromObject(obj), err)

@@ -104,8 +104,8 @@ func (p *Platform) Run(t testing.TB, c rbac.Controller) {
 	running := &process{cmd: cmd, ended: make(chan struct{}), storage: address}
 	go func() {
 		defer close(running.ended)
-		_ = cmd.Wait()  //nolint:errcheck // a killed process always returns an error
-		_ = log.Close() //nolint:errcheck // written for people
+		_ = cmd.Wait()  // a killed process always returns an error
+		_ = log.Close() // written for people
 	}()
 	p.processes[c] = running
 	t.Cleanup(func() { p.Kill(t, c) })
@@ -130,6 +130,21 @@ func (p *Platform) awaitKey(t testing.TB, c rbac.Controller, running *process) {
 		}
 	}
 	t.Fatalf("%s-controller made no key:\n%s", c, p.Logs())
+}
+
+// Revive starts the controllers that have ended by themselves, as a Deployment does with Pods, and returns which they were.
+func (p *Platform) Revive(t testing.TB) []rbac.Controller {
+	t.Helper()
+	var revived []rbac.Controller
+	for _, c := range rbac.Controllers() {
+		select {
+		case <-p.processes[c].ended:
+			p.Run(t, c)
+			revived = append(revived, c)
+		default:
+		}
+	}
+	return revived
 }
 
 // PID is the process of a controller.
@@ -168,6 +183,9 @@ func (p *Platform) Stop(t testing.TB, c rbac.Controller) int {
 func (p *Platform) kubeconfig(t testing.TB, c rbac.Controller) string {
 	t.Helper()
 	config := p.plane.As(t, p.Namespace, c.Account())
+	if p.options.APIServer != "" {
+		config.Host = p.options.APIServer
+	}
 	path := filepath.Join(p.Dir, string(c)+".kubeconfig")
 	if err := clientcmd.WriteToFile(kubeconfigOf(config), path); err != nil {
 		t.Fatal(err)
@@ -192,6 +210,6 @@ func freeAddress(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() //nolint:errcheck // it was only asked for its port
+	defer l.Close() // it was only asked for its port
 	return l.Addr().String()
 }

@@ -21,6 +21,7 @@ const usage = `usage: testbed <command> [flags]
   build              build the programs of the test bed, once, and print their folder
   up                 run a control plane until interrupted
   exec -- program …  run a program with KUBECONFIG and SLUICE_TESTBED_KUBECONFIG set, then stop
+  order              have a running control plane lose its API server, or compact etcd
 
 testbed <command> -h lists the flags.
 `
@@ -57,6 +58,8 @@ func run(ctx context.Context, args []string) error {
 		return up(ctx, args[1:])
 	case "exec":
 		return execute(ctx, args[1:])
+	case "order":
+		return order(ctx, args[1:])
 	case "help", "-h", "--help":
 		fmt.Print(usage)
 		return nil

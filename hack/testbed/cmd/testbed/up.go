@@ -24,6 +24,7 @@ type upFlags struct {
 	plane       plane.Config
 	without     string
 	whileLocked string
+	control     string
 	chdir       string
 }
 
@@ -60,6 +61,7 @@ func (f *upFlags) config(ctx context.Context) (plane.Config, error) {
 func up(ctx context.Context, args []string) error {
 	flags, f := newUpFlags("up")
 	flags.StringVar(&f.whileLocked, "while-locked", "", "end soon after the last process has released its shared lock on this file, instead of with the parent process")
+	flags.StringVar(&f.control, "control", "", "take orders from this socket (testbed order); for a bed that nobody else uses")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -88,6 +90,11 @@ func up(ctx context.Context, args []string) error {
 	}
 	if f.whileLocked != "" {
 		go endWithUsers(ctx, cancel, f.whileLocked, p.Retract)
+	}
+	if f.control != "" {
+		if err := obey(ctx, f.control, p); err != nil {
+			return errors.Join(err, p.Stop())
+		}
 	}
 	return errors.Join(announce(p), wait(ctx, p), p.Stop())
 }

@@ -293,6 +293,53 @@ func testInterrupt(t *testing.T, b *bed, dir string) {
 	}
 }
 
+func TestOrders(t *testing.T) {
+	program := program(t)
+	control := filepath.Join(t.TempDir(), "control")
+	b := start(t, program, "--control", control, "--without", "controller-manager,scheduler,kwok")
+	order := func(words ...string) (string, error) {
+		out, err := exec.Command(program, append([]string{"order", "--control", control}, words...)...).CombinedOutput()
+		return string(out), err
+	}
+	obeyed := func(word string) {
+		t.Helper()
+		if out, err := order(word); err != nil {
+			t.Fatalf("%s: %v\n%s", word, err, out)
+		}
+	}
+	b.admin(t, "create", "namespace", "kept")
+	first := b.admin(t, "get", "namespace", "kept", "--output=jsonpath={.metadata.resourceVersion}")
+	b.admin(t, "create", "namespace", "younger")
+
+	obeyed(stopAPIServer)
+	if out, err := b.kubectl([]string{"--kubeconfig=" + b.Kubeconfig}, "get", "namespaces", "--request-timeout=5s"); err == nil {
+		t.Errorf("without an API server: %s", out)
+	}
+	if out, err := order(stopAPIServer); err == nil || !strings.Contains(out, "does not run") {
+		t.Errorf("stopped twice: %v, %s", err, out)
+	}
+	obeyed(compactEtcd)
+	obeyed(startAPIServer)
+	b.admin(t, "get", "namespace", "kept")
+	// Nobody can go on from before the compaction.
+	old := "/api/v1/namespaces?resourceVersion=" + first + "&resourceVersionMatch=Exact"
+	out, err := b.kubectl([]string{"--kubeconfig=" + b.Kubeconfig}, "get", "--raw", old)
+	if err == nil || !strings.Contains(out, "too old") && !strings.Contains(out, "compacted") {
+		t.Errorf("a list of a revision that was compacted: %v, %s", err, out)
+	}
+	for _, words := range [][]string{{}, {"explode"}, {compactEtcd, compactEtcd}} {
+		if out, err := order(words...); err == nil {
+			t.Errorf("order %q: %s", words, out)
+		}
+	}
+	if err := b.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.cmd.Wait(); err != nil || !gone(control) {
+		t.Errorf("it ends with %v, and its socket is gone: %v\n%s", err, gone(control), b.log)
+	}
+}
+
 func TestExecGivesAProgramAPlaneAndPassesItsExitCodeOn(t *testing.T) {
 	const script = `test "$PWD" = / && test -s "$SLUICE_TESTBED_KUBECONFIG" && test "$KUBECONFIG" = "$SLUICE_TESTBED_KUBECONFIG" && exit 42`
 	cmd := exec.Command(program(t), "exec", "--without", "controller-manager,scheduler,kwok", "--chdir", "/", "--", "/bin/sh", "-c", script)

@@ -116,7 +116,8 @@ func Wait(ctx context.Context, path string, busy func()) (*Lock, error) {
 		}
 		return &Lock{file: f}, nil
 	case <-ctx.Done():
-		// The goroutine stays in the kernel until the process ends, which is what a cancelled context means here.
+		// Nobody can call the goroutine back from the kernel. What it gets in the end it must not keep from others.
+		go func() { <-locked; f.Close() }()
 		return nil, ctx.Err()
 	}
 }

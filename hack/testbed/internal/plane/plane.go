@@ -32,6 +32,9 @@ const (
 type Plane struct {
 	info    Info
 	config  []byte // the kubeconfig, as published
+	started Config
+	layout  *layout
+	api     *api
 	group   *process.Group
 	dir     *folder.Owned
 	data    *folder.Owned
@@ -110,25 +113,23 @@ func startOnce(ctx context.Context, c Config) (_ *Plane, err error) {
 			_ = p.Stop() // err tells why; that the folder is not deleted either adds nothing
 		}
 	}()
-	l, err := newLayout(p.dir.Path, p.data.Path)
-	if err != nil {
+	if p.layout, err = newLayout(p.dir.Path, p.data.Path); err != nil {
 		return nil, err
 	}
-	if err := l.writeFiles(c); err != nil {
+	if err := p.layout.writeFiles(c); err != nil {
 		return nil, err
 	}
-	api, err := newAPI(l)
-	if err != nil {
+	if p.api, err = newAPI(p.layout); err != nil {
 		return nil, err
 	}
-	if err := p.startServers(ctx, c, l, api); err != nil {
+	if err := p.startServers(ctx); err != nil {
 		return nil, err
 	}
-	return p, p.publish(c, l)
+	return p, p.publish()
 }
 
 func prepare(c Config) (*Plane, error) {
-	p := &Plane{keepDir: c.Dir != ""}
+	p := &Plane{started: c, keepDir: c.Dir != ""}
 	var err error
 	if p.keepDir {
 		var path string
@@ -149,7 +150,8 @@ func prepare(c Config) (*Plane, error) {
 	return p, nil
 }
 
-func (p *Plane) startServers(ctx context.Context, c Config, l *layout, api *api) error {
+func (p *Plane) startServers(ctx context.Context) error {
+	c, l, api := p.started, p.layout, p.api
 	for _, server := range []process.Spec{l.etcd(c), l.apiServer(c)} {
 		if err := p.group.Start(server); err != nil {
 			return err
@@ -197,9 +199,9 @@ func (p *Plane) await(ctx context.Context, what string, ready func(context.Conte
 }
 
 // publish writes the kubeconfig, which is the sign for others that the plane can be used.
-func (p *Plane) publish(c Config, l *layout) error {
-	info := l.info(c)
-	body, err := kubeconfig(l, l.admin, &info)
+func (p *Plane) publish() error {
+	info := p.layout.info(p.started)
+	body, err := kubeconfig(p.layout, p.layout.admin, &info)
 	if err != nil {
 		return err
 	}

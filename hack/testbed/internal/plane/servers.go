@@ -38,6 +38,9 @@ func (l *layout) etcd(c Config) process.Spec {
 	)
 }
 
+// apiServerName is the API server's program.
+const apiServerName = "kube-apiserver"
+
 func (l *layout) apiServer(c Config) process.Spec {
 	args := []string{
 		"--bind-address=127.0.0.1",
@@ -69,7 +72,7 @@ func (l *layout) apiServer(c Config) process.Spec {
 		"--event-ttl=1h",
 		"--profiling=false",
 	}
-	return l.spec(c, "kube-apiserver", append(args, c.APIServerFlags...)...)
+	return l.spec(c, apiServerName, append(args, c.APIServerFlags...)...)
 }
 
 // clients are the servers that need an API server which answers.

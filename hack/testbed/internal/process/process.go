@@ -56,6 +56,8 @@ type child struct {
 	spec Spec
 	cmd  *exec.Cmd
 	done chan struct{}
+	// killed says that its end was asked for; guarded by the group's lock.
+	killed bool
 }
 
 // NewGroup makes an empty group. Stop must be called, and ends the goroutine it starts.
@@ -105,7 +107,7 @@ func (g *Group) reap(c *child) {
 	close(c.done)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.closed {
+	if g.closed || c.killed {
 		return
 	}
 	if err == nil {
@@ -131,6 +133,23 @@ func (g *Group) PIDs() []int {
 	return pids
 }
 
+// Kill ends a child with SIGKILL, and its descendants, as a crash would. It returns when the child is gone, whose name is then
+// free for another Start; its end is not reported.
+func (g *Group) Kill(name string) error {
+	g.mu.Lock()
+	at := slices.IndexFunc(g.kids, func(c *child) bool { return c.spec.Name == name })
+	if g.closed || at < 0 {
+		g.mu.Unlock()
+		return fmt.Errorf("%s does not run", name)
+	}
+	c := g.kids[at]
+	c.killed = true
+	g.kids = slices.Delete(g.kids, at, at+1)
+	g.mu.Unlock()
+	c.kill()
+	return nil
+}
+
 // Stop ends the children, last started first. Each gets grace to leave by itself before its whole process group is
 // killed. It returns when all are gone, and may be called again.
 func (g *Group) Stop(grace time.Duration) {
@@ -149,15 +168,19 @@ func (g *Group) Stop(grace time.Duration) {
 }
 
 func (c *child) stop(grace time.Duration) {
-	group := -c.cmd.Process.Pid
-	_ = syscall.Kill(group, syscall.SIGTERM) // it may be gone already, which is what we want
+	_ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGTERM) // it may be gone already, which is what we want
 	timer := time.NewTimer(grace)
 	defer timer.Stop()
 	select {
 	case <-c.done:
 	case <-timer.C:
 	}
-	_ = syscall.Kill(group, syscall.SIGKILL)
+	c.kill()
+}
+
+// kill ends the whole process group, and returns when the child is gone.
+func (c *child) kill() {
+	_ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL)
 	<-c.done
 }
 

@@ -69,6 +69,34 @@ func TestAChildThatDiesIsReportedWithItsLog(t *testing.T) {
 	}
 }
 
+func TestAChildThatIsKilledMayBeStartedAgain(t *testing.T) {
+	g := NewGroup()
+	defer g.Stop(time.Second)
+	spec := shell(t, "echo started; exec sleep 600")
+	started := func(times int) func() bool {
+		return func() bool { return strings.Count(Tail(spec.Log, 1024), "started") == times }
+	}
+	for i := range 2 {
+		if err := g.Start(spec); err != nil {
+			t.Fatal(err)
+		}
+		await(t, started(i+1))
+		pid := g.PIDs()[0]
+		if err := g.Kill(spec.Name); err != nil {
+			t.Fatal(err)
+		}
+		await(t, func() bool { return errors.Is(syscall.Kill(-pid, 0), syscall.ESRCH) })
+	}
+	if err := g.Kill(spec.Name); err == nil {
+		t.Error("a child that does not run was killed")
+	}
+	select {
+	case exit := <-g.Exited():
+		t.Errorf("an end that was asked for is reported: %v", exit)
+	default:
+	}
+}
+
 func TestTheEnvironmentIsNotInherited(t *testing.T) {
 	t.Setenv("GODEBUG", "fips140=only")
 	g := NewGroup()

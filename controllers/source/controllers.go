@@ -112,7 +112,7 @@ func wakeListed(ctx context.Context, reader client.Reader, list client.ObjectLis
 	if err := reader.List(ctx, list); err != nil {
 		return // the cache is closing
 	}
-	_ = apimeta.EachListItem(list, func(item runtime.Object) error { //nolint:errcheck // the function returns none
+	_ = apimeta.EachListItem(list, func(item runtime.Object) error {
 		if obj, ok := item.(client.Object); ok {
 			waker.Wake(client.ObjectKeyFromObject(obj), 0)
 		}

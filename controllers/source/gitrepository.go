@@ -165,7 +165,7 @@ func (c Config) gitVerify(ctx context.Context, obj *sourcev1.GitRepository, r *g
 	if r.statement, err = v.Verify(ctx, subject, r.trust); err != nil {
 		return verificationFault(err, gitsig.ReasonInvalidCommitSignature)
 	}
-	obj.Status.SourceVerificationMode = ptr.To(obj.Spec.Verification.GetMode())
+	obj.Status.SourceVerificationMode = new(obj.Spec.Verification.GetMode())
 	return nil
 }
 
@@ -184,7 +184,7 @@ func (c Config) gitPublish(ctx context.Context, obj *sourcev1.GitRepository, r *
 	if err != nil {
 		return fault.New(fault.Retry, sourcev1.StatOperationFailedReason, "open the checkout: %w", err)
 	}
-	defer root.Close() //nolint:errcheck // opened for reading
+	defer root.Close()
 	blob, err := c.archive(ctx, root.FS(), obj.Spec.Ignore)
 	if err != nil {
 		return err

@@ -200,7 +200,7 @@ func (c Config) ociPull(ctx context.Context, obj *sourcev1.OCIRepository, r *oci
 	if err != nil {
 		return fault.New(fault.Retry, sourcev1.DirCreationFailedReason, "open the folder for the layer: %w", err)
 	}
-	defer root.Close() //nolint:errcheck // its files are closed
+	defer root.Close()
 	if _, err := artifact.Untar(ctx, layer, root, artifact.Limits{Links: artifact.SkipLinks}); err != nil {
 		return fault.New(fault.Retry, sourcev1.OCILayerOperationFailedReason, "unpack layer %s: %w", layer.Digest, err)
 	}

@@ -22,7 +22,6 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
-	"k8s.io/utils/ptr"
 )
 
 // cluster looks at the control plane as its administrator. It changes nothing there: whoever acts does so with a command
@@ -104,7 +103,7 @@ const tokenLife = 24 * time.Hour
 
 // login writes a kubeconfig with a token of a ServiceAccount, and nothing else that could log in.
 func (c *cluster) login(ctx context.Context, namespace, account, file string) error {
-	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: ptr.To(int64(tokenLife.Seconds()))}}
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: new(int64(tokenLife.Seconds()))}}
 	token, err := c.typed.CoreV1().ServiceAccounts(namespace).CreateToken(ctx, account, request, metav1.CreateOptions{})
 	if err != nil {
 		return fmt.Errorf("token of %s: %w", account, err)
@@ -248,7 +247,7 @@ func conditionNamed(obj *unstructured.Unstructured, name string) condition {
 }
 
 func text(v any) string {
-	s, _ := v.(string) //nolint:errcheck // an absent field reads as empty
+	s, _ := v.(string)
 	return s
 }
 

@@ -42,8 +42,11 @@ func (s *stage) apply(ctx context.Context, who string, files ...string) error {
 	return err
 }
 
-// push pushes a folder as team A to <registry>/team-a/<name>:<tag>, signed unless the key is nil.
-func (s *stage) push(ctx context.Context, name, tag, folder string, key *sign.Key) error {
+// release is the tag of every artifact of the demo.
+const release = "1.0.0"
+
+// push pushes a folder as team A to <registry>/team-a/<name>, as the release, signed unless the key is nil.
+func (s *stage) push(ctx context.Context, name, folder string, key *sign.Key) error {
 	files, err := examples.Files(s.open(folder))
 	if err != nil {
 		return err
@@ -64,7 +67,7 @@ func (s *stage) push(ctx context.Context, name, tag, folder string, key *sign.Ke
 	if err != nil {
 		return err
 	}
-	digest, err := client.PushArtifact(ctx, tag, content, map[string]string{oci.AnnotationRevision: tag})
+	digest, err := client.PushArtifact(ctx, release, content, map[string]string{oci.AnnotationRevision: release})
 	if err != nil || key == nil {
 		return err
 	}

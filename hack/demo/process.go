@@ -51,10 +51,9 @@ func (s shell) run(ctx context.Context, line string) (string, error) {
 func (s shell) parse(line string) (string, []string, error) {
 	var args []string
 	for i, part := range strings.Split(line, "'") {
-		switch {
-		case i%2 == 1:
+		if i%2 == 1 {
 			args = append(args, part)
-		default:
+		} else {
 			args = append(args, strings.Fields(part)...)
 		}
 	}
@@ -71,6 +70,9 @@ func isProgram(file string) bool {
 	info, err := os.Stat(file)
 	return err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0
 }
+
+// errNoReason stands for the error of a process that ended with 0.
+var errNoReason = errors.New("exit status 0")
 
 // child is a manager that runs beside the play.
 type child struct {
@@ -111,7 +113,10 @@ func start(name, program, dir, kubeconfig, log string, args ...string) (*child, 
 		defer close(c.done)
 		c.copyLog(output, file)
 		err := errors.Join(c.cmd.Wait(), file.Close())
-		c.err = fmt.Errorf("%s has ended (%v): %s", name, err, c.lastWords(1))
+		if err == nil {
+			err = errNoReason
+		}
+		c.err = fmt.Errorf("%s has ended: %w: %s", name, err, c.lastWords(1))
 	}()
 	return c, nil
 }

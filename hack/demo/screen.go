@@ -42,7 +42,7 @@ func (s *screen) paint(code, text string) string {
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
 }
 
-func (s *screen) line(text string) { fmt.Fprintln(s.out, text) } //nolint:errcheck // see screen
+func (s *screen) line(text string) { fmt.Fprintln(s.out, text) }
 
 // title starts a step.
 func (s *screen) title(n, of int, text string) {
@@ -177,7 +177,7 @@ func cut(text string, to int) string {
 func wrap(text string, to int) []string {
 	var lines []string
 	line := ""
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		for utf8.RuneCountInString(word) > to {
 			if line != "" {
 				lines, line = append(lines, line), ""

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -189,14 +190,14 @@ func (s *stage) alive(ctx context.Context) (context.Context, func()) {
 // close ends what was started, in reverse order, and removes the folder unless it is to be kept.
 func (s *stage) close() error {
 	var errs []error
-	for i := len(s.managers) - 1; i >= 0; i-- {
-		s.managers[i].stop()
+	for _, v := range slices.Backward(s.managers) {
+		v.stop()
 	}
 	if s.pushes != nil {
 		s.pushes.Close()
 	}
-	for i := len(s.closers) - 1; i >= 0; i-- {
-		errs = append(errs, s.closers[i]())
+	for _, v := range slices.Backward(s.closers) {
+		errs = append(errs, v())
 	}
 	if s.dir != "" && !s.keep {
 		errs = append(errs, os.RemoveAll(s.dir))

@@ -16,7 +16,7 @@ import (
 
 func writeElsewhere(ctx context.Context, s *stage) (string, error) {
 	s.screen.say("team A pushes a set, signed as it should be, with a ConfigMap in namespace team-b")
-	if err := s.push(ctx, "other-namespace", "1.0.0", "refused/other-namespace", s.keys.teamA); err != nil {
+	if err := s.push(ctx, "other-namespace", "refused/other-namespace", s.keys.teamA); err != nil {
 		return "", err
 	}
 	return s.deniedByRule(ctx, "other-namespace", "sluice-8", configMap(teamB, "from-team-a"))
@@ -24,7 +24,7 @@ func writeElsewhere(ctx context.Context, s *stage) (string, error) {
 
 func deliverPrivileged(ctx context.Context, s *stage) (string, error) {
 	s.screen.say("team A pushes a set, signed as it should be, with a ConfigMap and a Pod that is root on its node")
-	if err := s.push(ctx, "privileged", "1.0.0", "refused/privileged", s.keys.teamA); err != nil {
+	if err := s.push(ctx, "privileged", "refused/privileged", s.keys.teamA); err != nil {
 		return "", err
 	}
 	return s.deniedByRule(ctx, "privileged", "sluice-18", configMap(teamA, "harmless"), pod(teamA, "root-on-the-node"))
@@ -92,7 +92,7 @@ func deliverWronglySigned(ctx context.Context, s *stage) (string, error) {
 
 // deliverUntrusted expects that the source has no artifact, so that there is nothing to apply.
 func (s *stage) deliverUntrusted(ctx context.Context, name string, key *sign.Key) (string, error) {
-	if err := s.push(ctx, name, "1.0.0", "refused/planted", key); err != nil {
+	if err := s.push(ctx, name, "refused/planted", key); err != nil {
 		return "", err
 	}
 	if err := s.apply(ctx, teamA, "refused/"+name+".yaml"); err != nil {

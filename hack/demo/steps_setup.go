@@ -129,7 +129,7 @@ func deliverBaseline(ctx context.Context, s *stage) (string, error) {
 
 func deliverTeamA(ctx context.Context, s *stage) (string, error) {
 	s.screen.say("team A pushes %s/team-a/app:1.0.0 and signs its digest", s.registry.URL())
-	if err := s.push(ctx, "app", "1.0.0", "team-a/app", s.keys.teamA); err != nil {
+	if err := s.push(ctx, "app", "team-a/app", s.keys.teamA); err != nil {
 		return "", err
 	}
 	if err := s.apply(ctx, teamA, "team-a/delivery.yaml"); err != nil {

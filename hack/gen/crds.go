@@ -39,7 +39,7 @@ func deriveCRDs(ctx context.Context, root string) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }() // a temporary folder
 	args := []string{"crd", "output:crd:artifacts:config=" + dir}
 	for _, p := range packages {
 		args = append(args, "paths="+p)

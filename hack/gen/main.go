@@ -61,8 +61,7 @@ func output(ctx context.Context, dir, name string, args ...string) (string, erro
 	cmd.Dir = dir
 	out, err := cmd.Output()
 	if err != nil {
-		var exit *exec.ExitError
-		if errors.As(err, &exit) {
+		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 			return "", fmt.Errorf("%s %s: %s: %w", filepath.Base(name), strings.Join(args, " "), strings.TrimSpace(string(exit.Stderr)), err)
 		}
 		return "", err

@@ -225,8 +225,8 @@ func TestContractSignatures(t *testing.T) {
 func TestContractVerifyRefuses(t *testing.T) {
 	b := backend(t)
 	p256 := ecdsaKey(t, elliptic.P256()).Public()
-	weakExponent := &rsa.PublicKey{N: rsaKey(t).Public().(*rsa.PublicKey).N, E: 3} //nolint:errcheck,forcetypeassert // made above
-	offCurve := *p256.(*ecdsa.PublicKey)                                           //nolint:errcheck,forcetypeassert // made above
+	weakExponent := &rsa.PublicKey{N: rsaKey(t).Public().(*rsa.PublicKey).N, E: 3} // made above
+	offCurve := *p256.(*ecdsa.PublicKey)                                           // made above
 	offCurve.X = offCurve.Y
 	for name, test := range map[string]struct {
 		alg     fips.Algorithm

@@ -51,7 +51,7 @@ func (s *httpSession) advertise(ctx context.Context) (advert, error) {
 	if err != nil {
 		return advert{}, err
 	}
-	defer res.Body.Close() //nolint:errcheck // read to its end or given up
+	defer res.Body.Close() // read to its end or given up
 	if err := checkType(res, "application/x-git-upload-pack-advertisement"); err != nil {
 		return advert{}, err
 	}

@@ -146,10 +146,10 @@ func surveyObject(scanner *packfile.Scanner, limit int64) (int64, error) {
 	if !ok {
 		return 0, errors.New("a delta has no sizes")
 	}
-	if result > uint64(limit) { //nolint:gosec // limit is positive
+	if result > uint64(limit) { // limit is positive
 		return 0, tooLarge
 	}
-	return max(n, int64(result)), nil //nolint:gosec // bounded by limit
+	return max(n, int64(result)), nil // bounded by limit
 }
 
 // prefix keeps the first bytes written and drops the rest: two sizes of at most ten bytes each.
@@ -203,7 +203,7 @@ func (p *pack) read(hash string, want plumbing.ObjectType) ([]byte, error) {
 	if err != nil {
 		return nil, packError(err)
 	}
-	defer reader.Close() //nolint:errcheck // in memory
+	defer reader.Close() // in memory
 	content, err := io.ReadAll(reader)
 	if err != nil {
 		return nil, packError(err)

@@ -128,7 +128,7 @@ func (r *Remote) fetch(ctx context.Context, head Head, dir string) (Commit, erro
 	if err != nil {
 		return Commit{}, fmt.Errorf("open the checkout directory: %w", err)
 	}
-	defer root.Close() //nolint:errcheck // nothing is written through it
+	defer root.Close() // nothing is written through it
 	out := checkout{pack: packed, root: root, limits: r.limits}
 	if err := out.tree(ctx, commit.Tree, ".", 1); err != nil {
 		return Commit{}, err
@@ -177,7 +177,7 @@ func (r *Remote) download(ctx context.Context, head Head) (*pack, func(), error)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer body.Close() //nolint:errcheck // read to its end or given up
+	defer body.Close() // read to its end or given up
 	stream, err := packStream(newPackets(body, r.auth.secrets()), want, a)
 	if err != nil {
 		return nil, nil, err

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -412,9 +413,7 @@ func TestTLS(t *testing.T) {
 	with := func(base map[string][]byte, extra map[string][]byte) map[string][]byte {
 		merged := map[string][]byte{}
 		for _, m := range []map[string][]byte{base, extra} {
-			for k, v := range m {
-				merged[k] = v
-			}
+			maps.Copy(merged, m)
 		}
 		return merged
 	}

@@ -98,7 +98,7 @@ func (c *Client) Blob(ctx context.Context, digest string, limit int64) ([]byte, 
 	if err != nil {
 		return nil, err
 	}
-	defer rc.Close() //nolint:errcheck // read to its end, or given up
+	defer rc.Close() // read to its end, or given up
 	data, err := transport.ReadAll(rc, limit)
 	if err != nil {
 		return nil, c.clean(ctx, err)

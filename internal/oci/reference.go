@@ -90,8 +90,8 @@ const maxFilter = 1024
 
 // tagName and digestName are what the distribution specification allows, digests restricted to SHA-256.
 var (
-	tagName    = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`) //nolint:gochecknoglobals // compiled once, never changed
-	digestName = regexp.MustCompile(`^sha256:[a-f0-9]{64}$`)               //nolint:gochecknoglobals // compiled once, never changed
+	tagName    = regexp.MustCompile(`^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$`) // compiled once, never changed
+	digestName = regexp.MustCompile(`^sha256:[a-f0-9]{64}$`)               // compiled once, never changed
 )
 
 // IsDigest reports whether s is a whole SHA-256 digest as this package accepts it.

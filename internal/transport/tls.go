@@ -44,7 +44,7 @@ func (t TLS) GoString() string { return t.String() }
 func ClientTLS(t TLS) (*tls.Config, error) {
 	config := profile()
 	config.ServerName = t.ServerName
-	config.InsecureSkipVerify = t.SkipVerificationUnsafe //nolint:gosec // named by its danger in TLS
+	config.InsecureSkipVerify = t.SkipVerificationUnsafe // named by its danger in TLS
 	if len(t.CA) > 0 {
 		pool, err := roots(t)
 		if err != nil {

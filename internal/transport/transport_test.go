@@ -67,7 +67,7 @@ func get(t *testing.T, client *http.Client, url string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer res.Body.Close() //nolint:errcheck // read to its end
+	defer res.Body.Close() // read to its end
 	body, err := transport.ReadAll(res.Body, 1<<10)
 	return string(body), err
 }

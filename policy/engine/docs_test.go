@@ -20,7 +20,7 @@ const docsPath = "../../docs/policy-rules.md"
 func TestDocumentIsCurrent(t *testing.T) {
 	want := page(testEngine(t, hooks{}).Rules())
 	if *update {
-		if err := os.WriteFile(docsPath, []byte(want), 0o644); err != nil { //nolint:gosec // a page of the documentation
+		if err := os.WriteFile(docsPath, []byte(want), 0o644); err != nil { // a page of the documentation
 			t.Fatal(err)
 		}
 	}

@@ -545,7 +545,7 @@ func TestWatchFollowsTheFile(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		write("namespaces: {team-a: {serviceAccounts: [one]}}\n")
-		go w.Start(ctx) //nolint:errcheck // returns nil at the end of the context
+		go w.Start(ctx) // returns nil at the end of the context
 		steps := func() {
 			time.Sleep(3 * time.Second)
 			synctest.Wait()

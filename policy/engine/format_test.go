@@ -33,7 +33,7 @@ func TestRulesAreFormatted(t *testing.T) {
 		if diff := cmp.Diff(string(want), string(text)); diff != "" {
 			t.Errorf("%s (-formatted +file):\n%s", path, diff)
 			if *update {
-				if err := os.WriteFile(filepath.Join("../rules", path), want, 0o644); err != nil { //nolint:gosec // a source file
+				if err := os.WriteFile(filepath.Join("../rules", path), want, 0o644); err != nil { // a source file
 					t.Fatal(err)
 				}
 			}

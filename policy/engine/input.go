@@ -5,6 +5,7 @@ package engine
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"strconv"
 	"strings"
@@ -126,9 +127,7 @@ func reduce(o *unstructured.Unstructured, namespace string, whole bool) map[stri
 		return reduceSecret(o, identity)
 	}
 	shallow := make(map[string]any, len(o.Object))
-	for k, v := range o.Object {
-		shallow[k] = v
-	}
+	maps.Copy(shallow, o.Object)
 	shallow["metadata"] = reduceMetadata(o, metadata)
 	delete(shallow, "status")
 	return shallow

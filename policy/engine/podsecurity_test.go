@@ -120,7 +120,7 @@ func spoilPod(r *rand.Rand, pod *corev1.Pod) {
 	case 4:
 		context.RunAsNonRoot = pick(r, new(bool), nil)
 	case 5:
-		context.RunAsUser = pick(r, new(int64), nil, pointer[int64](1000))
+		context.RunAsUser = pick(r, new(int64), nil, new(int64(1000)))
 	case 6:
 		context.SeccompProfile = pick(r, nil, &corev1.SeccompProfile{}, &corev1.SeccompProfile{Type: "Unconfined"}, &corev1.SeccompProfile{Type: "Localhost"})
 	case 7:
@@ -130,7 +130,7 @@ func spoilPod(r *rand.Rand, pod *corev1.Pod) {
 	case 9:
 		context.AppArmorProfile = pick(r, nil, &corev1.AppArmorProfile{Type: "Unconfined"}, &corev1.AppArmorProfile{Type: "RuntimeDefault"}, &corev1.AppArmorProfile{})
 	case 10:
-		context.WindowsOptions = &corev1.WindowsSecurityContextOptions{HostProcess: pick(r, nil, new(bool), pointer(true))}
+		context.WindowsOptions = &corev1.WindowsSecurityContextOptions{HostProcess: pick(r, nil, new(bool), new(true))}
 	case 11:
 		pod.Annotations = map[string]string{"container.apparmor.security.beta.kubernetes.io/c": pick(r, "", "runtime/default", "localhost/x", "unconfined")}
 	case 12:
@@ -175,18 +175,18 @@ func spoilContainer(r *rand.Rand, c *corev1.Container) {
 	}
 	switch r.IntN(15) {
 	case 0:
-		context.Privileged = pick(r, nil, new(bool), pointer(true))
+		context.Privileged = pick(r, nil, new(bool), new(true))
 	case 1:
-		context.AllowPrivilegeEscalation = pick(r, nil, pointer(true), new(bool))
+		context.AllowPrivilegeEscalation = pick(r, nil, new(true), new(bool))
 	case 2:
 		context.Capabilities = pick(r, nil, &corev1.Capabilities{},
 			&corev1.Capabilities{Drop: []corev1.Capability{"ALL"}, Add: []corev1.Capability{"NET_BIND_SERVICE"}},
 			&corev1.Capabilities{Drop: []corev1.Capability{"ALL"}, Add: []corev1.Capability{pick[corev1.Capability](r, "CHOWN", "SYS_ADMIN", "ALL")}},
 			&corev1.Capabilities{Drop: []corev1.Capability{"NET_RAW", "all"}})
 	case 3:
-		context.RunAsNonRoot = pick(r, nil, new(bool), pointer(true))
+		context.RunAsNonRoot = pick(r, nil, new(bool), new(true))
 	case 4:
-		context.RunAsUser = pick(r, nil, new(int64), pointer[int64](1))
+		context.RunAsUser = pick(r, nil, new(int64), new(int64(1)))
 	case 5:
 		context.SeccompProfile = pick(r, nil, &corev1.SeccompProfile{}, &corev1.SeccompProfile{Type: "Unconfined"}, &corev1.SeccompProfile{Type: "RuntimeDefault"})
 	case 6:
@@ -194,9 +194,9 @@ func spoilContainer(r *rand.Rand, c *corev1.Container) {
 	case 7:
 		context.SELinuxOptions = randomSELinux(r)
 	case 8:
-		context.ProcMount = pick(r, nil, pointer(corev1.DefaultProcMount), pointer(corev1.UnmaskedProcMount))
+		context.ProcMount = pick(r, nil, new(corev1.DefaultProcMount), new(corev1.UnmaskedProcMount))
 	case 9:
-		context.WindowsOptions = &corev1.WindowsSecurityContextOptions{HostProcess: pick(r, nil, new(bool), pointer(true))}
+		context.WindowsOptions = &corev1.WindowsSecurityContextOptions{HostProcess: pick(r, nil, new(bool), new(true))}
 	case 10:
 		c.Ports = []corev1.ContainerPort{{ContainerPort: 80, HostPort: pick[int32](r, 0, 80)}}
 	case 11:
@@ -213,5 +213,3 @@ func spoilContainer(r *rand.Rand, c *corev1.Container) {
 		c.SecurityContext = context
 	}
 }
-
-func pointer[T any](v T) *T { return &v }

@@ -57,7 +57,7 @@ var buildCertified = sync.OnceValues(func() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
+	defer os.RemoveAll(dir) // a temporary directory
 	out := filepath.Join(dir, "probe")
 	if err := build(context.Background(), out, "v1.0.0", ""); err != nil {
 		return nil, err
@@ -68,7 +68,7 @@ var buildCertified = sync.OnceValues(func() ([]byte, error) {
 func install(t *testing.T, binary []byte) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "probe")
-	if err := os.WriteFile(path, binary, 0o700); err != nil { //nolint:gosec // a program
+	if err := os.WriteFile(path, binary, 0o700); err != nil { // a program
 		t.Fatal(err)
 	}
 	return path

@@ -54,7 +54,7 @@ func NewHTTP(o HTTPOptions) (*HTTP, error) {
 	if err != nil {
 		return nil, err
 	}
-	var handler http.Handler = guard(o, &cgi.Handler{
+	handler := guard(o, &cgi.Handler{
 		Path: backend,
 		Env:  gitEnvironment(o.Root, o.AllowPush, o.AllowAnyCommit),
 		Dir:  o.Root,

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -162,9 +163,7 @@ func (r *Repo) Commit(o CommitOptions) (string, error) {
 	for name, content := range o.Files {
 		files[name] = Entry{Content: content}
 	}
-	for name, e := range o.Entries {
-		files[name] = e
-	}
+	maps.Copy(files, o.Entries)
 	tree, err := r.Tree(files)
 	if err != nil {
 		return "", err

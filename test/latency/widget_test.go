@@ -42,7 +42,7 @@ func installWidgets(t *testing.T, admin client.Client, group string) widgets {
 	if err := admin.Create(t.Context(), crd); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = admin.Delete(context.Background(), crd) }) //nolint:errcheck,usetesting // the test's context has ended
+	t.Cleanup(func() { _ = admin.Delete(context.Background(), crd) }) // the test's context has ended
 	w := widgets{group: group, admin: admin}
 	w.awaitServed(t)
 	return w

@@ -20,7 +20,9 @@ func TestRepeats(t *testing.T) {
 	}
 	tests := map[string][]said{
 		"the same again is heard, until it is old": {
-			{"a", failure, 0, false}, {"a", failure, time.Minute, true}, {"a", failure, 3 * time.Minute, true},
+			{"a", failure, 0, false},
+			{"a", failure, time.Minute, true},
+			{"a", failure, 3 * time.Minute, true},
 			{"a", failure, time.Minute, false},
 		},
 		"another object is another matter": {{"a", failure, 0, false}, {"b", failure, 0, false}},
@@ -32,8 +34,11 @@ func TestRepeats(t *testing.T) {
 			{"a", Event{Severity: Error, Reason: "BuildFailed", Message: "m", Metadata: map[string]string{"revision": "1"}}, 0, false},
 		},
 		"a failure after a recovery is news": {
-			{"a", failure, 0, false}, {"b", failure, 0, false}, {"a", Event{Reason: "Succeeded", Resolves: true}, 0, false},
-			{"a", failure, 0, false}, {"b", failure, 0, true},
+			{"a", failure, 0, false},
+			{"b", failure, 0, false},
+			{"a", Event{Reason: "Succeeded", Resolves: true}, 0, false},
+			{"a", failure, 0, false},
+			{"b", failure, 0, true},
 		},
 	}
 	for name, steps := range tests {

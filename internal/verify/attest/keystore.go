@@ -24,7 +24,7 @@ func LoadOrCreateKey(ctx context.Context, backend fips.Backend, path string) (*s
 	if err != nil {
 		return nil, fmt.Errorf("directory of the signing key: %w", err)
 	}
-	defer root.Close() //nolint:errcheck // opened to work below it
+	defer root.Close() // opened to work below it
 	name := filepath.Base(path)
 	if _, err := root.Stat(name); errors.Is(err, fs.ErrNotExist) {
 		if err := create(root, name); err != nil {

@@ -69,7 +69,7 @@ func (r *run) bundle(ctx context.Context, referrer string) error {
 	s := signed{encoded: encoded}
 	if err := json.Unmarshal(encoded, &s.Bundle); err != nil {
 		r.refuse(errors.New("bundle is no valid JSON"))
-		return nil
+		return nil //nolint:nilerr // refused, and others may hold
 	}
 	if s.Message != nil {
 		// The signature is over the manifest itself, so its bytes are needed.

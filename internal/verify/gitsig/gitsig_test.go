@@ -82,7 +82,7 @@ func armored(t *testing.T, entity *openpgp.Entity) []byte {
 // at is a signing configuration with a clock and a hash.
 func at(when time.Time, hash crypto.Hash) *packet.Config {
 	return &packet.Config{
-		Time: func() time.Time { return when }, DefaultHash: hash, NonDeterministicSignaturesViaNotation: packet.BoolPointer(false),
+		Time: func() time.Time { return when }, DefaultHash: hash, NonDeterministicSignaturesViaNotation: new(false),
 		RejectHashAlgorithms: map[crypto.Hash]bool{}, RejectMessageHashAlgorithms: map[crypto.Hash]bool{},
 	}
 }

@@ -109,7 +109,7 @@ func lineOf(key verify.Key, wanted ssh.PublicKey) (ssh.PublicKey, error) {
 		case err != nil && n == 0:
 			return nil, fmt.Errorf("key %q holds no SSH public key", key.Name)
 		case err != nil:
-			return nil, nil //nolint:nilnil // the list ends here, and the key is not in it
+			return nil, nil //nolint:nilerr // the list ends here, and the key is not in it
 		case n >= maxLines:
 			return nil, fmt.Errorf("key %q has more than %d lines", key.Name, maxLines)
 		case bytes.Equal(trusted.Marshal(), wanted.Marshal()):

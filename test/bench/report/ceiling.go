@@ -78,8 +78,13 @@ func ceilingFigures() []figure {
 		}
 	}
 	return []figure{
-		rate(), {"seconds", named("total")}, {"p50 ms", named("p50ms")}, {"p99 ms", named("p99ms")},
-		{"apiserver CPU ms", perCall("apiserver")}, {"etcd CPU ms", perCall("etcd")}, {"client CPU ms", perCall("harness")},
+		rate(),
+		{"seconds", named("total")},
+		{"p50 ms", named("p50ms")},
+		{"p99 ms", named("p99ms")},
+		{"apiserver CPU ms", perCall("apiserver")},
+		{"etcd CPU ms", perCall("etcd")},
+		{"client CPU ms", perCall("harness")},
 		{"other CPU s", func(s sample) (float64, bool) { return s.step.OtherCPU, true }},
 	}
 }

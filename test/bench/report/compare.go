@@ -15,9 +15,14 @@ import (
 // compared are the figures that ratios are made of.
 func compared() []figure {
 	return []figure{
-		{"seconds", seconds}, {"object seconds", func(s sample) (float64, bool) { v, ok := s.step.Seconds["object"]; return v, ok }},
-		{"CPU s", cpu}, {"apiserver CPU s", cpuOf("apiserver")}, {"peak anonymous MiB", anonymous}, {"peak RSS MiB", resident},
-		{"requests", count(audit.Work)}, {"kB per object", kilobytesPerUnit},
+		{"seconds", seconds},
+		{"object seconds", func(s sample) (float64, bool) { v, ok := s.step.Seconds["object"]; return v, ok }},
+		{"CPU s", cpu},
+		{"apiserver CPU s", cpuOf("apiserver")},
+		{"peak anonymous MiB", anonymous},
+		{"peak RSS MiB", resident},
+		{"requests", count(audit.Work)},
+		{"kB per object", kilobytesPerUnit},
 	}
 }
 

@@ -14,9 +14,10 @@ import (
 const (
 	// Namespace is the controllers' and that of all Flux objects of a run.
 	Namespace = "flux-system"
-	// ServiceAccount is as whom every candidate writes for the platform, and Deployer as whom for a tenant.
+	// ServiceAccount is as whom every candidate writes for the platform.
 	ServiceAccount = "sluice-platform"
-	Deployer       = "deployer"
+	// Deployer is as whom it writes for a tenant.
+	Deployer = "deployer"
 )
 
 // setupObjects are applied before anything is started: whom the Kustomizations act as, and what it may do. That it may do
@@ -52,7 +53,7 @@ func (r *Rig) AddTenants(ctx context.Context, n int) error {
 		}
 		return r.Kube.Create(ctx, kube.Object{
 			"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": kube.Object{"name": Deployer, "namespace": ns},
-			"roleRef":  kube.Object{"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "admin"},
+			"roleRef":  kube.Object{"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "cluster-admin"},
 			"subjects": []any{kube.Object{"kind": "ServiceAccount", "name": Deployer, "namespace": ns}},
 		})
 	})

@@ -37,7 +37,7 @@ func DefaultSteps() []string { return []string{"idle", "trigger", "update", "res
 // ParseSteps reads a list of steps; "none" leaves but the ones that are always played.
 func ParseSteps(list string) ([]string, error) {
 	var steps []string
-	for _, step := range strings.Split(list, ",") {
+	for step := range strings.SplitSeq(list, ",") {
 		switch {
 		case step == "none":
 		case slices.Contains(append(DefaultSteps(), "interval"), step):

@@ -208,7 +208,7 @@ func limits() []string {
 func (e Evidence) Text() string {
 	var out strings.Builder
 	table := tabwriter.NewWriter(&out, 0, 4, 2, ' ', 0)
-	line := func(key, value string) { fmt.Fprintf(table, "%s\t%s\n", key, value) } //nolint:errcheck // writes to memory
+	line := func(key, value string) { fmt.Fprintf(table, "%s\t%s\n", key, value) } // writes to memory
 	line("Module", e.Module.Name+" "+e.Module.Version)
 	line("Certificate", orNone(e.Module.Certificate))
 	line("Status", e.Module.Status)

@@ -34,7 +34,7 @@ func guard(stderr io.Writer, exit func(int), check func() error) {
 	if err == nil {
 		return
 	}
-	fmt.Fprintf(stderr, "sluice: refusing to start: %v\n", err) //nolint:errcheck // the exit status says it too
+	fmt.Fprintf(stderr, "sluice: refusing to start: %v\n", err) // the exit status says it too
 	exit(ExitRefused)
 }
 

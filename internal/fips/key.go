@@ -68,7 +68,7 @@ func (k KeyRef) read() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open key: %w", err)
 	}
-	defer file.Close() //nolint:errcheck // opened for reading only
+	defer file.Close()
 	text, err := io.ReadAll(io.LimitReader(file, maxKeyFile+1))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", k, err)

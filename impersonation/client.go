@@ -12,15 +12,12 @@ import (
 	"sluice.dev/sluice/impersonation/internal/seal"
 )
 
-// Target names the cluster that is acted on. The zero Target is the cluster the manager runs against.
-type Target struct{}
-
 // ErrNoServiceAccount is wrapped by the error of a Broker, and by those of a Client made earlier, when the ServiceAccount
 // certainly does not exist. It is no NotFound of the API: that would pass for the absence of the object asked for.
 var ErrNoServiceAccount = errors.New("the ServiceAccount does not exist")
 
-// Broker makes Clients. An error of kind Denied says that the identity may not be used, with the remedy, and may wrap
-// ErrNoServiceAccount; any other error may pass by itself. A Broker may be used by several goroutines at once.
+// Broker makes Clients. An error of kind Denied says that the identity or the target may not be used, with the remedy; any other
+// may pass by itself. It may wrap ErrNoServiceAccount or ErrNoCredentials. A Broker may be used by several goroutines at once.
 type Broker interface {
 	Client(ctx context.Context, id Identity, t Target) (Client, error)
 }
@@ -30,8 +27,20 @@ type Broker interface {
 // ErrNobody.
 type Client struct {
 	identity Identity
+	cluster  Cluster
 	kube     client.WithWatch
 	mapper   meta.RESTMapper
+}
+
+// Cluster says where a client acts, and with what. The zero Cluster is the manager's own, acted on with the credentials of
+// the Identity. Clusters can be compared and used as map keys.
+type Cluster struct {
+	// Digest stands for the address, the trust, the credentials and the user. Clients that differ in it share nothing.
+	Digest string
+	// Server is the address of the API server, without credentials.
+	Server string
+	// User is as whom the client acts there, in words.
+	User string
 }
 
 // NewClient is for the brokers below this package alone. With an invalid identity or without a client it returns the
@@ -43,11 +52,33 @@ func NewClient(_ seal.Key, id Identity, kube client.WithWatch, mapper meta.RESTM
 	return Client{identity: id, kube: kube, mapper: mapper}
 }
 
+// NewRemoteClient is NewClient for another cluster than the manager's. A cluster without digest could not be told from the
+// manager's own, and yields the zero Client.
+func NewRemoteClient(_ seal.Key, id Identity, cluster Cluster, kube client.WithWatch, mapper meta.RESTMapper) Client {
+	c := NewClient(seal.Key{}, id, kube, mapper)
+	if !c.Valid() || cluster.Digest == "" {
+		return Client{}
+	}
+	c.cluster = cluster
+	return c
+}
+
 // Valid reports whether the client acts as somebody.
 func (c Client) Valid() bool { return c.kube != nil }
 
-// Identity returns as whom the client acts.
+// Identity returns as whom the client acts; on a remote cluster, whose credentials it found there.
 func (c Client) Identity() Identity { return c.identity }
+
+// Cluster returns where the client acts.
+func (c Client) Cluster() Cluster { return c.cluster }
+
+// Actor returns who acts, for evidence and messages: the subject, and for a remote cluster "<user> at <server>".
+func (c Client) Actor() string {
+	if c.cluster == (Cluster{}) {
+		return c.identity.String()
+	}
+	return c.cluster.User + " at " + c.cluster.Server
+}
 
 // Kube returns the client whose requests carry the identity's credentials. It does not cache reads.
 func (c Client) Kube() client.WithWatch {
@@ -57,8 +88,9 @@ func (c Client) Kube() client.WithWatch {
 	return c.kube
 }
 
-// Mapper returns the cluster's kinds. It is one for all identities of a cluster, and reads discovery as the manager: what
-// kinds a cluster serves is no secret, and under constrained impersonation a tenant may not ask (KEP-5284).
+// Mapper returns the cluster's kinds. In the manager's own cluster it is one for all identities, and reads discovery as the
+// manager; in another, as the user of the credentials. What kinds a cluster serves is no secret, and under constrained
+// impersonation a tenant may not ask (KEP-5284).
 func (c Client) Mapper() meta.RESTMapper {
 	if !c.Valid() {
 		return nobody{}.RESTMapper()

@@ -22,7 +22,9 @@ type nobody struct{}
 func (nobody) Get(context.Context, client.ObjectKey, client.Object, ...client.GetOption) error {
 	return ErrNobody
 }
+
 func (nobody) List(context.Context, client.ObjectList, ...client.ListOption) error { return ErrNobody }
+
 func (nobody) Watch(context.Context, client.ObjectList, ...client.ListOption) (watch.Interface, error) {
 	return nil, ErrNobody
 }
@@ -30,9 +32,13 @@ func (nobody) Watch(context.Context, client.ObjectList, ...client.ListOption) (w
 func (nobody) Apply(context.Context, runtime.ApplyConfiguration, ...client.ApplyOption) error {
 	return ErrNobody
 }
+
 func (nobody) Create(context.Context, client.Object, ...client.CreateOption) error { return ErrNobody }
+
 func (nobody) Delete(context.Context, client.Object, ...client.DeleteOption) error { return ErrNobody }
+
 func (nobody) Update(context.Context, client.Object, ...client.UpdateOption) error { return ErrNobody }
+
 func (nobody) Patch(context.Context, client.Object, client.Patch, ...client.PatchOption) error {
 	return ErrNobody
 }

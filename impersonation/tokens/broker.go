@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/apiutil"
 
 	"sluice.dev/sluice/impersonation"
+	"sluice.dev/sluice/impersonation/internal/answer"
 )
 
 // minLifetime is the shortest token the API server issues.
@@ -110,10 +112,13 @@ func New(config Config) (*Broker, error) {
 		return nil, fmt.Errorf("token broker: %w", err)
 	}
 	config = config.withDefaults()
-	if server, _, err := rest.DefaultServerUrlFor(config.Manager); err != nil || server.Scheme != "https" {
+	server, _, err := rest.DefaultServerUrlFor(config.Manager)
+	if err != nil || server.Scheme != "https" {
 		return nil, errors.New("token broker: the API server's address is not https, and tokens are not sent in the clear")
 	}
-	own, err := rest.HTTPClientFor(config.Manager)
+	genuine := rest.CopyConfig(config.Manager)
+	genuine.Wrap(func(base http.RoundTripper) http.RoundTripper { return answer.Genuine{Base: base} })
+	own, err := rest.HTTPClientFor(genuine)
 	if err != nil {
 		return nil, fmt.Errorf("token broker: %w", err)
 	}
@@ -135,7 +140,7 @@ func New(config Config) (*Broker, error) {
 		minter: &minter{
 			accounts: accounts, lifetime: config.Lifetime, slots: make(chan struct{}, config.MaxMinting), now: config.Now, metrics: m,
 		},
-		mapper: mapper,
+		mapper: answer.Settled{RESTMapper: mapper, Client: own, Server: server.String()},
 		slots:  map[key]*slot{},
 	}, nil
 }

@@ -5,6 +5,8 @@ package tokens
 import (
 	"context"
 	"fmt"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/fluxcd/pkg/apis/acl"
@@ -28,10 +30,15 @@ type minter struct {
 	slots    chan struct{}
 	now      func() time.Time
 	metrics  metrics
+	// home are the audiences of this cluster's API server, as the latest token for it said.
+	home atomic.Pointer[[]string]
 }
 
-// mint returns a new token for id.
-func (m *minter) mint(ctx context.Context, id impersonation.Identity) (*token, error) {
+// mint returns a new token for id: for this cluster's API server, or for the audiences of another one.
+func (m *minter) mint(ctx context.Context, id impersonation.Identity, audiences []string) (*token, error) {
+	if err := m.checkAudiences(id, audiences); err != nil {
+		return nil, err
+	}
 	select {
 	case m.slots <- struct{}{}:
 		defer func() { <-m.slots }()
@@ -44,23 +51,65 @@ func (m *minter) mint(ctx context.Context, id impersonation.Identity) (*token, e
 	seconds := int64(m.lifetime / time.Second)
 	now := m.now()
 	got, err := m.accounts.ServiceAccounts(id.Namespace()).CreateToken(ctx, id.ServiceAccount(),
-		&authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &seconds}}, metav1.CreateOptions{})
+		&authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &seconds, Audiences: audiences}}, metav1.CreateOptions{})
 	if err != nil {
 		m.metrics.request(err)
-		return nil, explain(err, id)
+		return nil, explain(err, id, audiences)
 	}
 	t, err := readToken(got.Status, id, now, m.lifetime)
+	if err == nil {
+		err = m.noteAudiences(id, audiences, t)
+	}
 	m.metrics.request(err)
-	return t, err
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// checkAudiences refuses those of this cluster's API server: a token for another server must not be good here.
+func (m *minter) checkAudiences(id impersonation.Identity, audiences []string) error {
+	if audiences == nil {
+		return nil
+	}
+	home := m.home.Load()
+	if home == nil {
+		return fmt.Errorf("mint a token for %s: the API server's own audiences are not known yet", id)
+	}
+	for _, a := range audiences {
+		if slices.Contains(*home, a) {
+			return fault.New(fault.Denied, acl.AccessDeniedReason, "audience %q is this cluster's own: a token that leaves the cluster must not "+
+				"be good in it; name one that only the remote cluster accepts", a)
+		}
+	}
+	return nil
+}
+
+// noteAudiences learns the API server's own audiences, and checks that a token for others is for them alone.
+func (m *minter) noteAudiences(id impersonation.Identity, audiences []string, t *token) error {
+	if audiences == nil {
+		m.home.Store(&t.audiences)
+		return nil
+	}
+	for _, got := range t.audiences {
+		if !slices.Contains(audiences, got) {
+			return fmt.Errorf("the token minted for %s is for audience %q, which was not asked for", id, got)
+		}
+	}
+	return nil
 }
 
 // explain says what to change when minting was refused.
-func explain(err error, id impersonation.Identity) error {
+func explain(err error, id impersonation.Identity, audiences []string) error {
+	field := "spec.serviceAccountName"
+	if audiences != nil {
+		field = "serviceAccountName in the ConfigMap of spec.kubeConfig"
+	}
 	switch {
 	case apierrors.IsNotFound(err):
 		return fault.New(fault.Denied, acl.AccessDeniedReason,
-			"%w: %q in namespace %q; create it or change spec.serviceAccountName",
-			impersonation.ErrNoServiceAccount, id.ServiceAccount(), id.Namespace())
+			"%w: %q in namespace %q; create it or change %s",
+			impersonation.ErrNoServiceAccount, id.ServiceAccount(), id.Namespace(), field)
 	case apierrors.IsForbidden(err):
 		return fault.New(fault.Denied, acl.AccessDeniedReason,
 			"this controller may not act as ServiceAccount %q in namespace %q; the platform has to list it in Role %q there "+

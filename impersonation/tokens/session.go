@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sluice.dev/sluice/impersonation"
+	"sluice.dev/sluice/impersonation/internal/answer"
 	"sluice.dev/sluice/impersonation/internal/seal"
 )
 
@@ -84,7 +85,7 @@ func (s *slot) mint(ctx context.Context, before uint64) (*token, error) {
 	if s.failure != nil && s.attempts.Load() != before {
 		return nil, s.failure
 	}
-	t, err := s.broker.minter.mint(ctx, s.id)
+	t, err := s.broker.minter.mint(ctx, s.id, nil)
 	s.failure = nil
 	if err != nil && ctx.Err() == nil {
 		s.failure = err
@@ -125,7 +126,9 @@ func (s *slot) start(t *token) (*session, error) {
 		// is never shared; this function is its default.
 		config.Proxy = http.ProxyFromEnvironment
 	}
-	config.Wrap(func(base http.RoundTripper) http.RoundTripper { return &bearer{session: next, base: base} })
+	config.Wrap(func(base http.RoundTripper) http.RoundTripper {
+		return &bearer{session: next, base: answer.Genuine{Base: base}}
+	})
 	httpClient, err := rest.HTTPClientFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("client for %s: %w", s.id, err)

@@ -41,8 +41,9 @@ func (secret) MarshalJSON() ([]byte, error) { return []byte(`"` + redacted + `"`
 // token is one minted credential.
 type token struct {
 	value secret
-	// uid is the ServiceAccount's UID, for which alone the token is good.
-	uid string
+	// uid is the ServiceAccount's UID, for which alone the token is good, and audiences are the servers it is good at.
+	uid       string
+	audiences []string
 	// minted, renewAt and expires are on the broker's clock.
 	minted, renewAt, expires time.Time
 }
@@ -58,12 +59,26 @@ func (t *token) usable(now time.Time) bool {
 // claims is the part of a bound token's payload that is read. The signature is the API server's business: the token came
 // from it over the manager's authenticated connection, and goes back to it.
 type claims struct {
-	Subject    string `json:"sub"`
+	Subject    string    `json:"sub"`
+	Audience   audiences `json:"aud"`
 	Kubernetes struct {
 		ServiceAccount struct {
 			UID string `json:"uid"`
 		} `json:"serviceaccount"`
 	} `json:"kubernetes.io"`
+}
+
+// audiences is the claim "aud", which a single one may stand in without a list (RFC 7519 §4.1.3).
+type audiences []string
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (a *audiences) UnmarshalJSON(data []byte) error {
+	var one string
+	if json.Unmarshal(data, &one) == nil {
+		*a = audiences{one}
+		return nil
+	}
+	return json.Unmarshal(data, (*[]string)(a))
 }
 
 // readToken checks that what was minted is a token of id, and finds the ServiceAccount's UID in it. Reading the UID there
@@ -79,6 +94,9 @@ func readToken(status authenticationv1.TokenRequestStatus, id impersonation.Iden
 	if c.Kubernetes.ServiceAccount.UID == "" {
 		return nil, fmt.Errorf("the token minted for %s names no ServiceAccount UID", id)
 	}
+	if len(c.Audience) == 0 {
+		return nil, fmt.Errorf("the token minted for %s is good at every server", id)
+	}
 	expires := status.ExpirationTimestamp.Time
 	// Some providers hand out longer tokens than asked for. Renewal goes by the shorter of the two.
 	valid := min(lifetime, expires.Sub(now))
@@ -86,11 +104,12 @@ func readToken(status authenticationv1.TokenRequestStatus, id impersonation.Iden
 		return nil, fmt.Errorf("the token minted for %s has expired at %s; check the clocks", id, expires.UTC().Format(time.RFC3339))
 	}
 	return &token{
-		value:   secret(status.Token),
-		uid:     c.Kubernetes.ServiceAccount.UID,
-		minted:  now,
-		renewAt: now.Add(valid * 8 / 10),
-		expires: expires,
+		value:     secret(status.Token),
+		uid:       c.Kubernetes.ServiceAccount.UID,
+		audiences: c.Audience,
+		minted:    now,
+		renewAt:   now.Add(valid * 8 / 10),
+		expires:   expires,
 	}, nil
 }
 

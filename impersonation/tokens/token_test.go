@@ -44,7 +44,7 @@ func jwt(payload string) string {
 
 func TestReadToken(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
-	mine := jwt(`{"sub":"system:serviceaccount:a:deploy","kubernetes.io":{"serviceaccount":{"uid":"u1"}}}`)
+	mine := jwt(`{"sub":"system:serviceaccount:a:deploy","aud":["here"],"kubernetes.io":{"serviceaccount":{"uid":"u1"}}}`)
 	tests := map[string]struct {
 		raw       string
 		expires   time.Duration
@@ -56,14 +56,22 @@ func TestReadToken(t *testing.T) {
 		"a shorter token is renewed sooner":             {raw: mine, expires: 5 * time.Minute, wantRenew: 4 * time.Minute},
 		"an expired token is refused":                   {raw: mine, expires: -time.Second, wantErr: true},
 		"somebody else's token is refused": {
-			raw:     jwt(`{"sub":"system:serviceaccount:b:deploy","kubernetes.io":{"serviceaccount":{"uid":"u1"}}}`),
+			raw:     jwt(`{"sub":"system:serviceaccount:b:deploy","aud":["here"],"kubernetes.io":{"serviceaccount":{"uid":"u1"}}}`),
 			expires: time.Minute, wantErr: true,
 		},
-		"a token without UID is refused": {raw: jwt(`{"sub":"system:serviceaccount:a:deploy"}`), expires: time.Minute, wantErr: true},
-		"no JSON web token":              {raw: "opaque", expires: time.Minute, wantErr: true},
-		"no base64":                      {raw: "a.!!.c", expires: time.Minute, wantErr: true},
-		"no JSON":                        {raw: jwt("no"), expires: time.Minute, wantErr: true},
-		"an endless token is refused":    {raw: strings.Repeat("x", maxToken+1), expires: time.Minute, wantErr: true},
+		"a token without UID is refused": {raw: jwt(`{"sub":"system:serviceaccount:a:deploy","aud":["here"]}`), expires: time.Minute, wantErr: true},
+		"one audience needs no list": {
+			raw:     jwt(`{"sub":"system:serviceaccount:a:deploy","aud":"here","kubernetes.io":{"serviceaccount":{"uid":"u1"}}}`),
+			expires: 10 * time.Minute, wantRenew: 8 * time.Minute,
+		},
+		"a token without audience is refused": {
+			raw:     jwt(`{"sub":"system:serviceaccount:a:deploy","kubernetes.io":{"serviceaccount":{"uid":"u1"}}}`),
+			expires: time.Minute, wantErr: true,
+		},
+		"no JSON web token":           {raw: "opaque", expires: time.Minute, wantErr: true},
+		"no base64":                   {raw: "a.!!.c", expires: time.Minute, wantErr: true},
+		"no JSON":                     {raw: jwt("no"), expires: time.Minute, wantErr: true},
+		"an endless token is refused": {raw: strings.Repeat("x", maxToken+1), expires: time.Minute, wantErr: true},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -78,8 +86,8 @@ func TestReadToken(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if renew := got.renewAt.Sub(now); renew != tc.wantRenew || got.uid != "u1" {
-				t.Errorf("renewal after %s, want %s; uid %q", renew, tc.wantRenew, got.uid)
+			if renew := got.renewAt.Sub(now); renew != tc.wantRenew || got.uid != "u1" || len(got.audiences) != 1 || got.audiences[0] != "here" {
+				t.Errorf("renewal after %s, want %s; uid %q, audiences %q", renew, tc.wantRenew, got.uid, got.audiences)
 			}
 		})
 	}

@@ -106,6 +106,9 @@ type Intent struct {
 	// Verification and Signer say how and by whom the source was signed.
 	Verification string `json:"verification,omitempty"`
 	Signer       string `json:"signer,omitempty"`
+	// Unverified is why the platform admitted content that it had neither fetched nor verified. Source, Revision and Digest
+	// are then what the source's status said.
+	Unverified string `json:"unverified,omitempty"`
 	// Bundle, Parameters and Input name the policy decision that allowed it.
 	Bundle     string `json:"bundle,omitempty"`
 	Parameters string `json:"parameters,omitempty"`

@@ -51,7 +51,7 @@ func writeForEver(dir string) {
 					panic(err)
 				}
 				out.Lock()
-				fmt.Println(ref.Seq, ref.Hash) //nolint:forbidigo // the parent reads it
+				fmt.Println(ref.Seq, ref.Hash) // the parent reads it
 				out.Unlock()
 			}
 		}()
@@ -86,7 +86,7 @@ func open(tb testing.TB, dir string) *Ledger {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(func() { l.Close() }) //nolint:errcheck,gosec // closing twice is harmless
+	tb.Cleanup(func() { l.Close() })
 	return l
 }
 
@@ -535,7 +535,7 @@ func TestKill(t *testing.T) {
 				}
 			}
 		}
-		child.Wait() //nolint:errcheck,gosec // it was killed
+		child.Wait()
 	}
 	l := open(t, dir)
 	if err := l.Close(); err != nil {

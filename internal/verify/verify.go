@@ -13,8 +13,8 @@ import (
 type Method string
 
 const (
-	// None says that nothing was verified, because the source asked for no verification. Policy decides whether that
-	// is enough (rule 4).
+	// None says that nothing was verified, because the source asked for no verification or somebody else fetched the
+	// content (Proof.Waived). Policy decides whether that is enough (rule 4).
 	None Method = "none"
 	// CosignKey is a cosign signature by one of the policy's public keys.
 	CosignKey Method = "cosign-key"
@@ -121,11 +121,12 @@ type Claim struct {
 }
 
 // Proof is the capability to apply one artifact: somebody who holds the platform's key has fetched exactly these
-// bytes for exactly this source. The zero Proof proves nothing.
+// bytes for exactly this source, or the platform has waived that (Unverified). The zero Proof proves nothing.
 type Proof struct {
-	claim Claim
-	keyID string
-	valid bool
+	claim  Claim
+	keyID  string
+	waived string
+	valid  bool
 }
 
 // NewProof is for attest/ alone, which calls it after every check has passed.
@@ -139,5 +140,8 @@ func (p Proof) Valid() bool { return p.valid }
 // Claim returns what was proven. It is the zero Claim on an invalid proof.
 func (p Proof) Claim() Claim { return p.claim }
 
-// KeyID returns the id of the platform key that signed the claim.
+// KeyID returns the id of the platform key that signed the claim. It is empty where there is no such key; see Waived.
 func (p Proof) KeyID() string { return p.keyID }
+
+// Waived returns why the platform admits content that it did not verify, and "" where a statement speaks for it.
+func (p Proof) Waived() string { return p.waived }

@@ -9,7 +9,7 @@
 // namespace without an entry gets the zero grant: empty lists, verification required, profile restricted for a tenant.
 // An entry, even an empty one, gets the defaults of the file.
 //
-// Keys and identities come from here and from nowhere else, so that a tenant never chooses whom to trust. Package
-// parameters decides nothing (policy/engine does, with the rules of policy/rules), parses no key (internal/verify does)
-// and reads nothing from a cluster.
+// Keys and identities come from here and from nowhere else, so that a tenant never chooses whom to trust; so does the leave to
+// apply what was not verified at all. Package parameters decides nothing (policy/engine does, with the rules of policy/rules),
+// parses no key (internal/verify does) and reads nothing from a cluster.
 package parameters

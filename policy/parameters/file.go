@@ -24,6 +24,7 @@ const (
 	maxText       = 4_096
 	maxKey        = 64 << 10
 	maxTrust      = 1 << 20
+	maxReason     = 200
 )
 
 // Load reads and checks a file.
@@ -78,6 +79,7 @@ type entry struct {
 	ClusterRoles     *[]string     `yaml:"clusterRoles"`
 	Profile          *string       `yaml:"profile"`
 	Transport        *transport    `yaml:"transport"`
+	Artifacts        *artifacts    `yaml:"artifacts"`
 }
 
 type source struct {
@@ -103,6 +105,10 @@ type identity struct {
 
 type transport struct {
 	AllowPlainHTTP *[]string `yaml:"allowPlainHTTP"`
+}
+
+type artifacts struct {
+	Unverified *string `yaml:"unverified"`
 }
 
 // What the decoder says, with Go's type names in it.

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"sluice.dev/sluice/internal/verify"
+	"sluice.dev/sluice/internal/verify/waiver"
 )
 
 // APIVersion and Kind head every parameters file.
@@ -48,6 +49,16 @@ func (p Parameters) Namespaces() []string {
 	return slices.Sorted(maps.Keys(p.tenants))
 }
 
+// Waiver returns the leave to apply for a namespace what Sluice did not verify of a source. The namespaces of both have to
+// have it: that of the source, since whoever may write its status chooses among its artifacts, and that of the applier, so
+// that nobody else's exception reaches it. Otherwise the waiver waives nothing.
+func (p Parameters) Waiver(applier, source string) verify.Waiver {
+	if p.For(source).Unverified == "" {
+		return verify.Waiver{}
+	}
+	return waiver.For(source, p.For(applier).Unverified)
+}
+
 // Tenant is what is granted to one namespace, with the defaults of the file filled in.
 type Tenant struct {
 	// Namespace is the tenant's name.
@@ -70,6 +81,8 @@ type Tenant struct {
 	Profile Profile
 	// PlainHTTP lists the "host" or "host:port" it may talk to without TLS.
 	PlainHTTP []string
+	// Unverified is why artifacts that Sluice did not fetch and verify may be applied. Empty means that they may not.
+	Unverified string
 }
 
 // Origin is a place sources may come from: everything below one URL, compared by whole path segments.

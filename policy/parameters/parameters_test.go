@@ -135,6 +135,19 @@ func TestParseRefuses(t *testing.T) {
 		"a root that is no JSON": {
 			text: one(`a: {verification: {trustedRoot: "x"}}`), want: []string{"trustedRoot"},
 		},
+		"a reason that is none": {
+			text: one(`a: {verification: {required: false}, artifacts: {unverified: true}}`), want: []string{"artifacts.unverified", `"true"`, "why"},
+		},
+		"a reason of two lines": {
+			text: one(`a: {verification: {required: false}, artifacts: {unverified: "a b\nc"}}`), want: []string{"artifacts.unverified", "line"},
+		},
+		"a reason over the bound": {
+			text: one(`a: {verification: {required: false}, artifacts: {unverified: "a ` + strings.Repeat("x", maxReason) + `"}}`),
+			want: []string{"artifacts.unverified"},
+		},
+		"a waiver where verification is required": {
+			text: one(`a: {artifacts: {unverified: "migration from Flux"}}`), want: []string{"artifacts.unverified", "verification.required"},
+		},
 		"a file over the bound": {text: head + "# " + strings.Repeat("x", MaxFileSize), want: []string{"larger"}},
 		"a list over the bound": {
 			text: one("a: {serviceAccounts: [" + strings.Repeat("a,", maxList) + "a]}"), want: []string{"serviceAccounts", "at most"},
@@ -158,6 +171,41 @@ func TestParseRefuses(t *testing.T) {
 }
 
 func one(namespace string) string { return head + "namespaces:\n  " + namespace + "\n" }
+
+// TestWaiver: it takes the leave for both namespaces, and an entry can give back what the defaults grant.
+func TestWaiver(t *testing.T) {
+	p, err := Parse([]byte(head + `
+defaults: {verification: {required: false}, artifacts: {unverified: "migration from Flux"}}
+namespaces:
+  platform: {artifacts: {unverified: "change 4711"}}
+  team-a: {}
+  team-b: {artifacts: {unverified: ""}}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		applier, source string
+		want            string
+	}{
+		{"team-a", "team-a", "migration from Flux"},
+		{"platform", "team-a", "change 4711"},
+		{"team-b", "team-b", ""},
+		{"platform", "team-b", ""},
+		{"team-b", "platform", ""},
+		{"nobody", "team-a", ""},
+		{"team-a", "nobody", ""},
+		{"", "", ""},
+	} {
+		w := p.Waiver(tc.applier, tc.source)
+		proof, err := verify.Unverified(w, verify.Claim{
+			Digest: "sha256:0", Revision: "r", Origin: verify.Origin{Namespace: tc.source}, Statement: verify.Statement{Method: verify.None},
+		})
+		if got := proof.Waived(); got != tc.want || w.Valid() != (tc.want != "") || proof.Valid() != w.Valid() || (err == nil) != w.Valid() {
+			t.Errorf("%s applies what comes of %s: waived for %q, valid %t, error %v; want %q", tc.applier, tc.source, got, w.Valid(), err, tc.want)
+		}
+	}
+}
 
 func TestLoadNamesTheFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "p.yaml")

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // resolve checks a file and fills in its defaults.
@@ -49,6 +50,7 @@ func (e entry) over(d entry) entry {
 		ClusterRoles:     or(e.ClusterRoles, d.ClusterRoles),
 		Profile:          or(e.Profile, d.Profile),
 		Transport:        or(e.Transport, d.Transport),
+		Artifacts:        or(e.Artifacts, d.Artifacts),
 	}
 }
 
@@ -83,7 +85,7 @@ func value[T any](p *T) T {
 // tenant checks an entry. Its errors begin with the name of the field.
 func (e entry) tenant(namespace string) (Tenant, error) {
 	t := Tenant{Namespace: namespace, Listed: true}
-	var errs [8]error
+	var errs [9]error
 	t.Sources, errs[0] = each("sources", value(e.Sources), func(s source) (Origin, error) { return parseOrigin(s.URL) })
 	t.Registries, errs[1] = each("registries", value(e.Registries), parseRegistry)
 	t.ServiceAccounts, errs[2] = each("serviceAccounts", value(e.ServiceAccounts), subdomain)
@@ -94,6 +96,7 @@ func (e entry) tenant(namespace string) (Tenant, error) {
 	if e.Transport != nil {
 		t.PlainHTTP, errs[7] = each("transport.allowPlainHTTP", value(e.Transport.AllowPlainHTTP), hostPort)
 	}
+	t.Unverified, errs[8] = e.Artifacts.resolve(t.Verification.Required)
 	return t, cmp.Or(errs[:]...)
 }
 
@@ -129,6 +132,23 @@ func (v *verification) resolve() (Verification, error) {
 		r.TrustedRoot = []byte(root)
 	}
 	return r, nil
+}
+
+// resolve returns why unverified artifacts are admitted. Where verification is required nobody could check them, so the file
+// has to say which of the two it means.
+func (a *artifacts) resolve(required bool) (string, error) {
+	if a == nil || value(a.Unverified) == "" {
+		return "", nil
+	}
+	reason, err := parseReason(*a.Unverified)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("artifacts.unverified: %w", err)
+	case required:
+		return "", errors.New("artifacts.unverified: verification is required here, and nothing can verify these artifacts: " +
+			"set verification.required to false as well, or remove this")
+	}
+	return reason, nil
 }
 
 // each converts a list and names the element that does not convert.
@@ -175,6 +195,19 @@ func parseKey(k key) (Key, error) {
 		}
 	}
 	return Key{}, errors.New("publicKey is neither PEM, nor armored OpenPGP, nor an SSH public key")
+}
+
+// parseReason wants words: they stand in events and in the ledger for as long as the exception lasts.
+func parseReason(reason string) (string, error) {
+	switch {
+	case len(reason) > maxReason:
+		return "", fmt.Errorf("longer than %d bytes", maxReason)
+	case !strings.Contains(strings.TrimSpace(reason), " "):
+		return "", fmt.Errorf("%q gives no reason: say in a few words why, for example \"migration from Flux, change 4711\"", reason)
+	case strings.ContainsFunc(reason, unicode.IsControl):
+		return "", errors.New("more than one line: give the reason on one")
+	}
+	return strings.TrimSpace(reason), nil
 }
 
 func parseIdentity(i identity) (Identity, error) {

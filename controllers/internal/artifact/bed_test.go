@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"sync"
@@ -14,8 +15,6 @@ import (
 	"testing"
 	"testing/fstest"
 	"time"
-
-	"net/http"
 
 	"sluice.dev/sluice/controllers/internal/artifact"
 	"sluice.dev/sluice/internal/fips"

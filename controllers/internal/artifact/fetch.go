@@ -76,6 +76,11 @@ type Want struct {
 	// BaseURL is the artifact server. It comes from configuration, never from status.artifact.url: whoever may write a
 	// source's status could point that anywhere.
 	BaseURL string
+	// Waiver is the platform's leave to do without a statement. The zero Waiver gives none, and Path and Size do not matter.
+	Waiver verify.Waiver
+	// Path and Size are those of status.artifact; a negative Size is one that the status does not name.
+	Path string
+	Size int64
 }
 
 // Fetcher gets artifacts for those who apply them. It may be used by several goroutines at once.
@@ -83,6 +88,8 @@ type Fetcher struct {
 	config FetcherConfig
 	cache  *cache
 	serial atomic.Uint64
+	// direct is Client without redirects: a server that is not ours is asked for one file and leads nowhere else.
+	direct *http.Client
 
 	trees      flights[string, *tree]
 	statements flights[proofKey, verify.Proof]
@@ -113,7 +120,9 @@ func NewFetcher(config FetcherConfig) (*Fetcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("artifact fetcher: %w", err)
 	}
-	return &Fetcher{config: config, cache: c, proofs: map[proofKey]verify.Proof{}}, nil
+	direct := *config.Client
+	direct.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &Fetcher{config: config, cache: c, direct: &direct, proofs: map[proofKey]verify.Proof{}}, nil
 }
 
 // Close removes the cache. Nothing that was fetched may be in use any more.
@@ -122,26 +131,31 @@ func (f *Fetcher) Close() error { return f.cache.close() }
 // Fetch proves that the platform fetched exactly this content for exactly this source, then makes it available. An
 // artifact that is not there (any more) is a fault of kind Wait and wraps ErrMissing: the source is about to name
 // another one. A statement that does not hold is Denied with VerificationError. Everything else is retried, with reason
-// ArtifactFailed.
+// ArtifactFailed. Where there is no statement and the platform has waived it, the content is fetched from Flux's path and
+// the proof says so.
 func (f *Fetcher) Fetch(ctx context.Context, want Want) (Verified, error) {
 	sum, base, err := want.validate()
 	if err != nil {
 		return Verified{}, fault.New(fault.Retry, meta.ArtifactFailedReason, "fetch artifact: %w", err)
 	}
+	from := place{key: sum, sum: sum, address: base + blobURL + sum, client: f.config.Client, size: -1}
 	proof, err := f.proof(ctx, want, sum, base)
+	if errors.Is(err, ErrMissing) && want.Waiver.Valid() {
+		proof, from, err = f.waive(want, sum, base)
+	}
 	if err != nil {
 		return Verified{}, err
 	}
-	t, err := f.tree(ctx, base, sum)
+	t, err := f.tree(ctx, from)
 	if err != nil {
 		return Verified{}, err
 	}
 	return Verified{h: &handle{cache: f.cache, tree: t, proof: proof}}, nil
 }
 
-// Holds reports whether the content is here, so that Fetch would not download it.
-func (f *Fetcher) Holds(want Want) bool {
-	sum, _, err := want.validate()
+// Holds reports whether content of this digest is here, so that Fetch would not download it.
+func (f *Fetcher) Holds(digest string) bool {
+	sum, err := parseDigest(digest)
 	return err == nil && f.cache.has(sum)
 }
 
@@ -191,11 +205,12 @@ func (f *Fetcher) prove(ctx context.Context, want Want, sum, base string) (verif
 	if err != nil {
 		return verify.Proof{}, err
 	}
-	body, err := f.get(ctx, base+statementURL+path.Join(k.path(), sum), maxStatement)
+	body, err := f.get(ctx, f.config.Client, base+statementURL+path.Join(k.path(), sum), maxStatement)
 	if errors.Is(err, ErrMissing) {
 		// A kind of its own would punish a consumer that is late by one revision: the source's next status starts it again.
 		return verify.Proof{}, fault.New(fault.Wait, meta.ArtifactFailedReason,
-			"the platform has signed no statement about artifact %q of %s, so it is not applied: only what the platform itself fetched for this source can be: %w",
+			"the platform has signed no statement about artifact %q of %s, so it is not applied: only what the platform itself fetched for this source, or admits "+
+				"by artifacts.unverified in its policy parameters, can be: %w",
 			want.Digest, k, err)
 	}
 	if err != nil {
@@ -224,17 +239,28 @@ func sameObject(a, b verify.Origin) bool {
 	return a.Kind == b.Kind && a.Namespace == b.Namespace && a.Name == b.Name && a.UID == b.UID
 }
 
-// tree returns the extracted content of a digest, which all callers share.
-func (f *Fetcher) tree(ctx context.Context, base, sum string) (*tree, error) {
+// place is where content is and how it is known in the cache.
+type place struct {
+	// key is its name in the cache, and sum the digest it has to have.
+	key, sum string
+	// address is where it is, asked by client.
+	address string
+	client  *http.Client
+	// size is how many bytes it has, negative where nobody said.
+	size int64
+}
+
+// tree returns the extracted content of a place, which all callers share.
+func (f *Fetcher) tree(ctx context.Context, from place) (*tree, error) {
 	for {
-		if t := f.cache.acquire(sum); t != nil {
+		if t := f.cache.acquire(from.key); t != nil {
 			return t, nil
 		}
-		t, led, err := f.trees.do(ctx, sum, func() (*tree, error) {
-			if t := f.cache.acquire(sum); t != nil {
+		t, led, err := f.trees.do(ctx, from.key, func() (*tree, error) {
+			if t := f.cache.acquire(from.key); t != nil {
 				return t, nil // it came between the look and the attempt
 			}
-			return f.load(ctx, base, sum)
+			return f.load(ctx, from)
 		})
 		if err != nil || led {
 			return t, err
@@ -243,10 +269,10 @@ func (f *Fetcher) tree(ctx context.Context, base, sum string) (*tree, error) {
 }
 
 // load downloads, checks the digest, and only then extracts.
-func (f *Fetcher) load(ctx context.Context, base, sum string) (*tree, error) {
+func (f *Fetcher) load(ctx context.Context, from place) (*tree, error) {
 	tmp := "tmp-" + strconv.FormatUint(f.serial.Add(1), 10)
 	packed := tmp + ".download"
-	t, err := f.unpack(ctx, base, sum, packed, tmp)
+	t, err := f.unpack(ctx, from, packed, tmp)
 	if rmErr := f.cache.root.Remove(packed); rmErr != nil && !os.IsNotExist(rmErr) {
 		err = errors.Join(err, rmErr)
 	}
@@ -257,16 +283,16 @@ func (f *Fetcher) load(ctx context.Context, base, sum string) (*tree, error) {
 	if _, typed := errors.AsType[*fault.Fault](err); typed {
 		return nil, err
 	}
-	return nil, fault.New(fault.Retry, meta.ArtifactFailedReason, "fetch artifact %q: %w", digestPrefix+sum, err)
+	return nil, fault.New(fault.Retry, meta.ArtifactFailedReason, "fetch artifact %q: %w", digestPrefix+from.sum, err)
 }
 
-func (f *Fetcher) unpack(ctx context.Context, base, sum, packed, tmp string) (*tree, error) {
+func (f *Fetcher) unpack(ctx context.Context, from place, packed, tmp string) (*tree, error) {
 	archive, err := f.cache.root.OpenFile(packed, os.O_CREATE|os.O_EXCL|os.O_RDWR, modeFile)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = archive.Close() }()
-	if err := f.download(ctx, base, sum, archive); err != nil {
+	if err := f.download(ctx, from, archive); err != nil {
 		return nil, err
 	}
 	if _, err := archive.Seek(0, io.SeekStart); err != nil {
@@ -286,38 +312,41 @@ func (f *Fetcher) unpack(ctx context.Context, base, sum, packed, tmp string) (*t
 	if err := errors.Join(err, dst.Close()); err != nil {
 		return nil, err
 	}
-	return f.cache.insert(tmp, sum, done.Bytes)
+	return f.cache.insert(tmp, from.key, done.Bytes)
 }
 
-// download writes the blob of a digest to w and checks it while it is read.
-func (f *Fetcher) download(ctx context.Context, base, sum string, w io.Writer) error {
+// download writes what is at a place to w and checks its digest while it is read, and its size where one is known.
+func (f *Fetcher) download(ctx context.Context, from place, w io.Writer) error {
 	state, err := f.config.Digests.Hash(crypto.SHA256)
 	if err != nil {
 		return err
 	}
-	body, err := f.get(ctx, base+blobURL+sum, f.config.Limits.Compressed)
+	body, err := f.get(ctx, from.client, from.address, f.config.Limits.Compressed)
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(&digested{w: w, state: state, limit: f.config.Limits.Compressed}, body)
+	n, err := io.Copy(&digested{w: w, state: state, limit: f.config.Limits.Compressed}, body)
 	if err := errors.Join(err, body.Close()); err != nil {
 		return err
 	}
-	if got := hex.EncodeToString(state.Sum(nil)); got != sum {
+	if got := hex.EncodeToString(state.Sum(nil)); got != from.sum {
 		return fmt.Errorf("the server sent %q: %w", digestPrefix+got, ErrDigest)
+	}
+	if from.size >= 0 && n != from.size {
+		return fmt.Errorf("the server sent %d bytes, and the source's status says %d: %w", n, from.size, ErrDigest)
 	}
 	return nil
 }
 
 // get returns the body of a successful answer, bounded.
-func (f *Fetcher) get(ctx context.Context, address string, limit int64) (io.ReadCloser, error) {
+func (f *Fetcher) get(ctx context.Context, client *http.Client, address string, limit int64) (io.ReadCloser, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, fault.New(fault.Retry, meta.ArtifactFailedReason, "fetch artifact: %w", err)
 	}
 	// The digest is over the bytes as stored: nothing between may compress or expand them.
 	req.Header.Set("Accept-Encoding", "identity")
-	resp, err := f.config.Client.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return nil, fault.New(fault.Retry, meta.ArtifactFailedReason, "fetch artifact: %w", err)
 	}

@@ -5,6 +5,7 @@ package ignore_test
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -45,9 +46,7 @@ func TestRules(t *testing.T) {
 			"deploy/b.yaml": "", "deploy/c.txt": "", "deploy/.sops.yaml": "", ".github/workflows/ci.yaml": "", "x/appveyor.yml": "",
 			"x/release.tar.gz": "",
 		}
-		for name, content := range extra {
-			files[name] = content
-		}
+		maps.Copy(files, extra)
 		return files
 	}
 	tests := map[string]struct {

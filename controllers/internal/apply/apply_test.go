@@ -19,7 +19,7 @@ import (
 )
 
 // run runs a service until the test ends.
-func run(t *testing.T, serve func(context.Context) error) {
+func run(t testing.TB, serve func(context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 1)

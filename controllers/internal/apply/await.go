@@ -74,10 +74,17 @@ func established(obj *unstructured.Unstructured) bool {
 func (r *run) decideLate(ctx context.Context, s *Step) error {
 	ctx, cancel := context.WithTimeout(ctx, r.engine.config.StageTimeout)
 	defer cancel()
+	moved, err := r.migrate(ctx, s)
+	if err != nil {
+		return err
+	}
 	for {
 		err := r.engine.decide(ctx, r.client, r.plan, s)
+		if moved && err == nil && s.Action == Unchanged {
+			s.Action = Configure // its metadata has changed
+		}
 		object, ok := errors.AsType[*ObjectError](err)
-		if err == nil || !ok || !s.Defined || !(meta.IsNoMatchError(object.Err) || apierrors.IsNotFound(object.Err)) {
+		if err == nil || !ok || !s.Defined || (!meta.IsNoMatchError(object.Err) && !apierrors.IsNotFound(object.Err)) {
 			return err
 		}
 		select {

@@ -134,7 +134,7 @@ func (w *world) build() {
 	}
 }
 
-func backend(t *testing.T) fips.Backend {
+func backend(t testing.TB) fips.Backend {
 	t.Helper()
 	b, err := fips.New()
 	if err != nil {

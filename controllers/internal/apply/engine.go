@@ -31,6 +31,9 @@ type Config struct {
 	Drift *drift.Watcher
 	// Concurrency bounds the requests in flight for one set (--concurrent-ssa). Zero means 4.
 	Concurrency int
+	// MigrateAPIVersion rewrites the version that managed fields name when a manifest moves to another served version of its
+	// kind (spec row K-45).
+	MigrateAPIVersion bool
 	// StageTimeout bounds the wait for definitions to be served, and for an object that is replaced to be gone. Zero
 	// means 60s.
 	StageTimeout time.Duration
@@ -67,9 +70,15 @@ func (e *Engine) Forget(owner types.NamespacedName) {
 	}
 }
 
-// digest returns "sha256:<hex>" of the object as it is sent.
-func (e *Engine) digest(m Member) (string, error) {
+// digest returns "sha256:<hex>" of the manifest, and of what is ignored in it: where less is ignored than before, an object
+// is to be compared again.
+func (e *Engine) digest(m Member, i ignored) (string, error) {
 	raw, err := json.Marshal(m.Object.Object)
+	if err == nil && i.any() {
+		var paths []byte
+		paths, err = json.Marshal(i.pointers)
+		raw = append(raw, paths...)
+	}
 	if err != nil {
 		return "", fmt.Errorf("%s: encode: %w", m.ID, err)
 	}

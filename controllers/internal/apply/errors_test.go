@@ -44,13 +44,17 @@ func TestObjectErrorText(t *testing.T) {
 			says: []string{"connection refused"},
 		},
 		"a refusal by RBAC names the remedy": {
-			in: apply.ObjectError{ID: inventory.ID{Kind: "ConfigMap", Namespace: "a", Name: "c"}, Doing: "dry-run",
-				Err: apierrors.NewForbidden(schema.GroupResource{Resource: "configmaps"}, "c", errors.New(`User "x" cannot patch resource`))},
+			in: apply.ObjectError{
+				ID: inventory.ID{Kind: "ConfigMap", Namespace: "a", Name: "c"}, Doing: "dry-run",
+				Err: apierrors.NewForbidden(schema.GroupResource{Resource: "configmaps"}, "c", errors.New(`User "x" cannot patch resource`)),
+			},
 			says: []string{"ConfigMap/a/c dry-run failed (Forbidden)", "grant the ServiceAccount"},
 		},
 		"a missing namespace names the remedy": {
-			in: apply.ObjectError{ID: inventory.ID{Kind: "ConfigMap", Namespace: "a", Name: "c"}, Doing: "dry-run",
-				Err: apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, "a")},
+			in: apply.ObjectError{
+				ID: inventory.ID{Kind: "ConfigMap", Namespace: "a", Name: "c"}, Doing: "dry-run",
+				Err: apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, "a"),
+			},
 			says: []string{"create the namespace"},
 		},
 	}

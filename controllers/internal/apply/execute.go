@@ -4,7 +4,6 @@ package apply
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -12,7 +11,6 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sluice.dev/sluice/controllers/internal/apply/drift"
@@ -175,18 +173,38 @@ func (r *run) step(ctx context.Context, s *Step) (Outcome, error) {
 		if err := r.remove(ctx, s); err != nil {
 			return out, err
 		}
+		s.found.adopted = adoption{} // nothing is there any more that could be adopted
 	case Configure:
 		if err := r.absorb(ctx, s); err != nil {
 			return out, err
 		}
 	}
-	obj := s.Object.DeepCopy()
-	if err := r.engine.send(ctx, r.client, obj); err != nil {
+	obj := s.sent().DeepCopy()
+	dated := s.found.adopted.values
+	if dated { // values that were read must not be written over newer ones
+		obj.SetResourceVersion(s.found.live.GetResourceVersion())
+	}
+	if err := r.engine.send(ctx, r.client, obj); dated && apierrors.IsConflict(err) && s.tries < maxTries {
+		return r.again(ctx, s)
+	} else if err != nil {
 		return out, s.fail("apply", err)
 	}
-	r.remember(s, obj, true)
+	r.rememberWritten(s, obj, out.Before)
 	out.UID, out.After, out.written = obj.GetUID(), obj.GetResourceVersion(), obj
 	return out, nil
+}
+
+// maxTries is how often a step is decided again in one run.
+const maxTries = 5
+
+// again decides and carries out a step whose object changed since it was read.
+func (r *run) again(ctx context.Context, s *Step) (Outcome, error) {
+	s.tries++
+	s.Reason = ""
+	if err := r.engine.decide(ctx, r.client, r.plan, s); err != nil {
+		return Outcome{}, err
+	}
+	return r.step(ctx, s)
 }
 
 func (r *run) remember(s *Step, obj *unstructured.Unstructured, whole bool) {
@@ -194,39 +212,6 @@ func (r *run) remember(s *Step, obj *unstructured.Unstructured, whole bool) {
 		w.Remember(r.plan.Owner.Key(), s.driftRef(), drift.Remembered(r.engine.config.Reader, obj, s.digest, whole))
 	}
 }
-
-// absorb takes over the fields of managers that must not outlive us (spec row K-24), and drops kubectl's copy of what
-// it once applied. It is conditional on the object not having changed since it was read.
-func (r *run) absorb(ctx context.Context, s *Step) error {
-	if !s.found.absorbs {
-		return nil
-	}
-	live := s.found.live
-	entries, absorbed, err := r.engine.config.Reader.Absorb(live.GetManagedFields(), s.Object.GetAPIVersion(), r.engine.config.Now())
-	if err != nil || !absorbed {
-		return err
-	}
-	patch := []map[string]any{
-		{"op": "test", "path": "/metadata/resourceVersion", "value": live.GetResourceVersion()},
-		{"op": "replace", "path": "/metadata/managedFields", "value": entries},
-	}
-	if _, found := live.GetAnnotations()[lastApplied]; found {
-		if _, wanted := s.Object.GetAnnotations()[lastApplied]; !wanted {
-			patch = append(patch, map[string]any{"op": "remove", "path": "/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration"})
-		}
-	}
-	raw, err := json.Marshal(patch)
-	if err != nil {
-		return s.fail("take over", err)
-	}
-	err = r.client.Kube().Patch(ctx, live.DeepCopy(), client.RawPatch(types.JSONPatchType, raw), client.FieldOwner(r.engine.config.Reader.Manager()))
-	if err != nil {
-		return s.fail("take over", err)
-	}
-	return nil
-}
-
-const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
 
 // remove deletes an object that is to be created anew, and waits until it is gone.
 func (r *run) remove(ctx context.Context, s *Step) error {

@@ -68,7 +68,7 @@ func (e *Engine) decide(ctx context.Context, c impersonation.Client, p Plan, s *
 		s.Action = Unchanged
 		return nil
 	}
-	refusal, err := e.look(ctx, c, s)
+	refusal, err := e.look(ctx, c, p, s)
 	if err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func (e *Engine) decide(ctx context.Context, c impersonation.Client, p Plan, s *
 // identify sets the digest of what the step would apply.
 func (e *Engine) identify(s *Step) (err error) {
 	if s.digest == "" {
-		s.digest, err = e.digest(s.Member)
+		s.digest, err = e.digest(s.Member, s.ignored)
 	}
 	return err
 }
@@ -124,17 +124,39 @@ func (e *Engine) remembered(ctx context.Context, c impersonation.Client, p Plan,
 	return true
 }
 
-// look runs the dry run, and reads the live object if there is one. The dry run comes first: for an object that does
-// not exist it is all that is needed. What the API server says against the object is the refusal.
-func (e *Engine) look(ctx context.Context, c impersonation.Client, s *Step) (refusal, err error) {
+// look finds out what is there and what would become of it; what the API server says against the object is the refusal. One is
+// asked after the other: what somebody writes in between would pass for a difference of ours, so both are asked again.
+func (e *Engine) look(ctx context.Context, c impersonation.Client, p Plan, s *Step) (refusal, err error) {
+	const attempts = 3
+	for range attempts {
+		if refusal, err = e.glance(ctx, c, p, s); err != nil || refusal != nil || !s.found.torn() {
+			break
+		}
+	}
+	return refusal, err
+}
+
+// torn reports whether the object was written between the two answers. A dry run answers with the version it started from.
+func (f found) torn() bool {
+	return f.live != nil && f.dry != nil && f.live.GetResourceVersion() != f.dry.GetResourceVersion()
+}
+
+// glance runs the dry run, and reads the live object if there is one. The dry run comes first: for an object that does not
+// exist it is all that is needed. Where something is ignored it comes second, because what is applied depends on what is there.
+func (e *Engine) glance(ctx context.Context, c impersonation.Client, p Plan, s *Step) (refusal, err error) {
 	s.found = found{}
-	dry := s.Object.DeepCopy()
+	if s.ignored.any() {
+		if err := e.adopt(ctx, c, p, s); err != nil {
+			return nil, err
+		}
+	}
+	dry := s.sent().DeepCopy()
 	refusal = e.send(ctx, c, dry, client.DryRunAll)
 	if refusal == nil {
 		s.found.dry = dry
-		if dry.GetResourceVersion() == "" {
-			return nil, nil
-		}
+	}
+	if s.found.live != nil || refusal == nil && dry.GetResourceVersion() == "" {
+		return refusal, nil
 	}
 	live := &unstructured.Unstructured{}
 	live.SetGroupVersionKind(s.GVK())
@@ -147,6 +169,31 @@ func (e *Engine) look(ctx context.Context, c impersonation.Client, s *Step) (ref
 		return nil, s.fail("read", err)
 	}
 	return refusal, nil
+}
+
+// adopt reads the live object, if there is one, and makes of it and of the manifest what is applied (spec row K-29).
+func (e *Engine) adopt(ctx context.Context, c impersonation.Client, p Plan, s *Step) error {
+	live, err := read(ctx, c.Kube(), s.GVK(), s.name())
+	switch {
+	case meta.IsNoMatchError(err), err == nil && live == nil:
+		return nil
+	case err != nil:
+		return s.fail("read", err)
+	}
+	held, err := e.config.Reader.Holdings(live.GetManagedFields(), !p.Owner.merges(s.Object))
+	if err != nil {
+		return s.fail("read", err)
+	}
+	s.found.live, s.found.adopted = live, s.ignored.adopt(s.Object, live, held)
+	return nil
+}
+
+// sent returns the object as it is applied.
+func (s *Step) sent() *unstructured.Unstructured {
+	if s.found.adopted.object == nil {
+		return s.Object
+	}
+	return s.found.adopted.object
 }
 
 // send applies obj and replaces it with the API server's answer.
@@ -163,6 +210,8 @@ func (e *Engine) conclude(ctx context.Context, c impersonation.Client, p Plan, s
 		s.Action, s.Reason = Skip, "the object in the cluster asks to be left alone"
 	case live != nil && p.Owner.onlyCreates(s.Object):
 		s.Action, s.Reason = Skip, "it exists and is only created"
+	case refusal != nil && live != nil && e.stale(live, s.Object):
+		s.Action, s.Reason, s.found.stale = Later, "its managed fields move to "+s.Object.GetAPIVersion()+" first", true
 	case refusal != nil && live != nil && immutable(refusal) && (p.Options.Force || p.Owner.forces(s.Object) || p.Owner.forces(live)):
 		if err := e.rehearse(ctx, c, s, refusal); err != nil {
 			return err
@@ -173,26 +222,35 @@ func (e *Engine) conclude(ctx context.Context, c impersonation.Client, p Plan, s
 	case live == nil:
 		s.Action = Create
 	default:
-		e.compare(p, s, live, dry)
+		return e.compare(p, s, live, dry)
 	}
 	return nil
 }
 
 // compare decides between Configure and Unchanged (spec row K-23).
-func (e *Engine) compare(p Plan, s *Step, live, dry *unstructured.Unstructured) {
-	s.found.whole = e.config.Reader.SameFields(live.GetManagedFields(), dry.GetManagedFields())
-	if !p.Owner.merges(s.Object) {
-		_, absorbs, err := e.config.Reader.Absorb(live.GetManagedFields(), live.GetAPIVersion(), e.config.Now())
-		s.found.absorbs = err == nil && absorbs
+func (e *Engine) compare(p Plan, s *Step, live, dry *unstructured.Unstructured) error {
+	s.found.whole = e.config.Reader.Covers(live.GetManagedFields(), dry.GetManagedFields())
+	takes, reason, err := e.takeover(p.Owner, live, s.Object, dry)
+	if err != nil {
+		return s.fail("take over", err)
 	}
+	s.found.takes = takes
 	switch {
-	case differs(live, dry):
+	case differs(s.masked(live), s.masked(dry)):
 		s.Action = Configure
-	case s.found.absorbs:
-		s.Action, s.Reason = Configure, "fields set with kubectl are taken over"
+	case len(takes) > 0:
+		s.Action, s.Reason = Configure, reason
+	case s.found.adopted.parts && !s.found.whole:
+		s.Action, s.Reason = Configure, "a value of which a part is ignored is held again"
 	default:
 		s.Action = Unchanged
 	}
+	return nil
+}
+
+// masked returns what is compared of a live object or of the outcome of a dry run.
+func (s *Step) masked(obj *unstructured.Unstructured) *unstructured.Unstructured {
+	return s.ignored.mask(obj, s.found.adopted.spots)
 }
 
 // differs reports whether what would become of an object is not what it is: its labels, its annotations, or anything
@@ -239,10 +297,17 @@ func (p Plan) explained(s *Step, err error) string {
 		return "its namespace is created by this set"
 	case p.pending(func(o *Step) bool { return grantedBy(s, o.ID) }):
 		return "its role is created by this set"
+	case (apierrors.IsNotFound(cause) || apierrors.IsForbidden(cause)) && p.staged(s) == stageResources && p.pending(func(o *Step) bool {
+		return p.staged(o) == stageCustom
+	}):
+		return "the custom stage of this set comes first"
 	default:
 		return ""
 	}
 }
+
+// staged returns the stage of a step.
+func (p Plan) staged(s *Step) string { return stageOf(s.GVK().GroupKind(), p.Options.CustomStage) }
 
 // pending reports whether a step that matches is still to be written.
 func (p Plan) pending(match func(*Step) bool) bool {

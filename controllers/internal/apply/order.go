@@ -4,6 +4,7 @@ package apply
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -29,10 +30,8 @@ func stageOf(gk schema.GroupKind, custom []schema.GroupKind) string {
 	case strings.HasSuffix(gk.Kind, "Class"):
 		return stageClasses
 	}
-	for _, c := range custom {
-		if c == gk {
-			return stageCustom
-		}
+	if slices.Contains(custom, gk) {
+		return stageCustom
 	}
 	return stageResources
 }

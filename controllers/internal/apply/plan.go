@@ -54,8 +54,11 @@ type Step struct {
 	// Reason says why, where the action alone does not.
 	Reason string
 
-	digest string
-	found  found
+	digest  string
+	found   found
+	ignored ignored
+	// tries counts how often the step was decided again, because the object had changed before it was written.
+	tries int
 }
 
 // Stage is the part of a plan that is written before the next begins.
@@ -70,6 +73,8 @@ type Options struct {
 	Force bool
 	// Prune deletes objects that left the set (spec.prune).
 	Prune bool
+	// Ignore names fields that others may change (spec.ignore, K-29).
+	Ignore Ignore
 	// CustomStage are the kinds of --custom-apply-stage-kinds.
 	CustomStage []schema.GroupKind
 	// Audit compares every object with the cluster, also those a watch vouches for.
@@ -110,7 +115,7 @@ func NewPlan(set Set, previous inventory.Inventory, opts Options) Plan {
 	byStage := map[string][]Step{}
 	for _, m := range set.members {
 		stage := stageOf(m.GVK().GroupKind(), opts.CustomStage)
-		byStage[stage] = append(byStage[stage], Step{Member: m})
+		byStage[stage] = append(byStage[stage], Step{Member: m, ignored: opts.Ignore.in(m.Object, set.owner)})
 	}
 	for _, name := range []string{stageDefinitions, stageClasses, stageCustom, stageResources} {
 		steps := byStage[name]
@@ -185,10 +190,14 @@ type found struct {
 	live *unstructured.Unstructured
 	// dry is the object as it would become, nil if the API server refused.
 	dry *unstructured.Unstructured
+	// adopted is what is applied in place of the manifest, where something is ignored in an object that exists.
+	adopted adoption
 	// known is set when the object need not be read, because it is as we left it.
 	known bool
-	// absorbs is set when other managers' fields are to be taken over.
-	absorbs bool
+	// takes is what is to be taken over from other managers and earlier tools.
+	takes []operation
+	// stale is set when managed fields name another version of the kind, and have to move before anything can be applied.
+	stale bool
 	// whole says that every field we apply is ours.
 	whole bool
 }

@@ -35,11 +35,19 @@ type entry struct {
 // delete removes the objects of an inventory that still are the owner's: in reverse order of work, in parallel within a
 // class. It returns the entries that could not be dealt with; the error names each of them and hides none.
 func (e *Engine) delete(ctx context.Context, c impersonation.Client, owner Owner, what inventory.Inventory) (outcomes []Outcome, refused []string, err error) {
+	return e.each(ctx, c, owner, what, e.deleteOne)
+}
+
+// pruning is what is done with one object that left the set.
+type pruning func(ctx context.Context, c impersonation.Client, owner Owner, id inventory.ID, gvk schema.GroupVersionKind) (Outcome, error)
+
+// each does one thing with every object of an inventory.
+func (e *Engine) each(ctx context.Context, c impersonation.Client, owner Owner, what inventory.Inventory, one pruning) (outcomes []Outcome, refused []string, err error) {
 	entries, failed, refused := parseAll(what)
 	var mu sync.Mutex
 	for _, group := range byClass(entries) {
 		parallel(e.config.Concurrency, group, func(_ int, en entry) {
-			done, err := e.deleteEntry(ctx, c, owner, en)
+			done, err := eachOf(ctx, c, owner, en, one)
 			mu.Lock()
 			defer mu.Unlock()
 			outcomes = append(outcomes, done...)
@@ -81,9 +89,9 @@ func byClass(entries []entry) [][]entry {
 	return out
 }
 
-// deleteEntry deletes every object the entry may stand for that is the owner's (weakness W11). A name it does not
-// stand for does not exist or is not the owner's.
-func (e *Engine) deleteEntry(ctx context.Context, c impersonation.Client, owner Owner, en entry) ([]Outcome, error) {
+// eachOf deals with every object the entry may stand for that is the owner's (weakness W11). A name it does not stand for
+// does not exist or is not the owner's.
+func eachOf(ctx context.Context, c impersonation.Client, owner Owner, en entry, one pruning) ([]Outcome, error) {
 	gvk, served, err := serving(c.Mapper(), en.ids[0].GroupKind(), en.version)
 	if err != nil {
 		return nil, deleteError(en.ids[0], gvk, err)
@@ -95,7 +103,7 @@ func (e *Engine) deleteEntry(ctx context.Context, c impersonation.Client, owner 
 	var outcomes []Outcome
 	var failed problems
 	for _, id := range en.ids {
-		o, err := e.deleteOne(ctx, c, owner, id, gvk)
+		o, err := one(ctx, c, owner, id, gvk)
 		if err != nil {
 			failed.errs = append(failed.errs, deleteError(id, gvk, err))
 			continue
@@ -148,24 +156,9 @@ func (e *Engine) deleteOne(ctx context.Context, c impersonation.Client, owner Ow
 }
 
 func tryDelete(ctx context.Context, c impersonation.Client, owner Owner, id inventory.ID, gvk schema.GroupVersionKind) (Outcome, error) {
-	out := Outcome{ID: id, APIVersion: gvk.GroupVersion().String(), Action: alreadyGone}
-	live := &metav1.PartialObjectMetadata{}
-	live.SetGroupVersionKind(gvk)
-	err := c.Kube().Get(ctx, types.NamespacedName{Namespace: id.Namespace, Name: id.Name}, live)
-	switch {
-	case apierrors.IsNotFound(err):
-		return out, nil
-	case err != nil:
-		return out, err
-	}
-	out.UID, out.Before = live.UID, live.ResourceVersion
-	if !owner.owns(live) || owner.keeps(live) {
-		out.Action, out.After = Skipped, live.ResourceVersion
-		return out, nil
-	}
-	out.Action = Deleted
-	if live.DeletionTimestamp != nil {
-		return out, nil // on its way already, held by a finalizer
+	out, live, err := peek(ctx, c, owner, id, gvk)
+	if err != nil || out.Action != Deleted || live.DeletionTimestamp != nil {
+		return out, err // or on its way already, held by a finalizer
 	}
 	err = c.Kube().Delete(ctx, live, client.PropagationPolicy(metav1.DeletePropagationBackground),
 		client.Preconditions{UID: &live.UID, ResourceVersion: &live.ResourceVersion})
@@ -173,6 +166,28 @@ func tryDelete(ctx context.Context, c impersonation.Client, owner Owner, id inve
 		return out, err
 	}
 	return out, nil
+}
+
+// peek reads an object that left the set and says what pruning makes of it: Deleted if it is the owner's and does not ask
+// to be kept, Skipped if it is there, or gone.
+func peek(ctx context.Context, c impersonation.Client, owner Owner, id inventory.ID, gvk schema.GroupVersionKind) (Outcome, *metav1.PartialObjectMetadata, error) {
+	out := Outcome{ID: id, APIVersion: gvk.GroupVersion().String(), Action: alreadyGone}
+	live := &metav1.PartialObjectMetadata{}
+	live.SetGroupVersionKind(gvk)
+	err := c.Kube().Get(ctx, types.NamespacedName{Namespace: id.Namespace, Name: id.Name}, live)
+	switch {
+	case apierrors.IsNotFound(err):
+		return out, live, nil
+	case err != nil:
+		return out, live, err
+	}
+	out.UID, out.Before = live.UID, live.ResourceVersion
+	if !owner.owns(live) || owner.keeps(live) {
+		out.Action, out.After = Skipped, live.ResourceVersion
+		return out, live, nil
+	}
+	out.Action = Deleted
+	return out, live, nil
 }
 
 // DeletionPolicy says what becomes of an owner's objects when the owner is deleted (spec row K-33).
@@ -186,8 +201,8 @@ const (
 	Orphan             DeletionPolicy = kustomizev1.DeletionPolicyOrphan
 )
 
-// deletes reports whether objects are deleted with their owner. An unknown policy keeps them.
-func (d DeletionPolicy) deletes(prune bool) bool {
+// Deletes reports whether objects are deleted with their owner. An unknown policy keeps them.
+func (d DeletionPolicy) Deletes(prune bool) bool {
 	switch d {
 	case MirrorPrune, "":
 		return prune
@@ -218,7 +233,7 @@ var ErrStillTerminating = errors.New("objects are still terminating")
 // to be done. It needs no artifact: what was applied once may be taken away by whoever may delete it.
 func (e *Engine) Finalize(ctx context.Context, c impersonation.Client, f Finalization) (Result, error) {
 	e.Forget(f.Owner.Key())
-	if !f.Policy.deletes(f.Prune) || f.Inventory.Len() == 0 {
+	if !f.Policy.Deletes(f.Prune) || f.Inventory.Len() == 0 {
 		return Result{}, nil
 	}
 	if !c.Valid() {
@@ -230,9 +245,12 @@ func (e *Engine) Finalize(ctx context.Context, c impersonation.Client, f Finaliz
 		return result, fault.New(fault.Retry, fluxmeta.PruneFailedReason, "%w", err)
 	}
 	if f.Policy == WaitForTermination {
-		return result, e.awaitTermination(ctx, c, outcomes, f.Timeout)
+		err = e.awaitTermination(ctx, c, outcomes, f.Timeout)
+		if err != nil && !errors.Is(err, ErrStillTerminating) {
+			result.Inventory = f.Inventory // nobody knows what is gone: begin again
+		}
 	}
-	return result, nil
+	return result, err
 }
 
 // terminationWatches bounds the objects waited for at once. Each waits for a deletion that is under way.
@@ -248,7 +266,10 @@ func (e *Engine) awaitTermination(ctx context.Context, c impersonation.Client, o
 		}
 		gvk := schema.FromAPIVersionAndKind(o.APIVersion, o.ID.Kind)
 		if err := awaitGone(ctx, c.Kube(), gvk, types.NamespacedName{Namespace: o.ID.Namespace, Name: o.ID.Name}, o.UID); err != nil {
-			errs[i] = fmt.Errorf("%s: %w: %w", o.ID, ErrStillTerminating, err)
+			if errors.Is(err, context.DeadlineExceeded) {
+				err = fmt.Errorf("%w: %w", ErrStillTerminating, err)
+			}
+			errs[i] = fmt.Errorf("%s: %w", o.ID, err)
 		}
 	})
 	if err := (&problems{errs: compact(errs)}).err(); err != nil {

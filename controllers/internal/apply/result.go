@@ -54,7 +54,7 @@ type Outcome struct {
 	// object, After for a deleted one.
 	Before string
 	After  string
-	// Digest is "sha256:<hex>" of what was applied.
+	// Digest is "sha256:<hex>" of the manifest that was applied, with what is ignored in it.
 	Digest string
 
 	desired *unstructured.Unstructured

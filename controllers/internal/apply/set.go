@@ -4,6 +4,7 @@ package apply
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 
 	fluxmeta "github.com/fluxcd/pkg/apis/meta"
@@ -123,9 +124,7 @@ func label(obj *unstructured.Unstructured, owner Owner) {
 	if labels == nil {
 		labels = map[string]string{}
 	}
-	for key, value := range owner.labels() {
-		labels[key] = value
-	}
+	maps.Copy(labels, owner.labels())
 	obj.SetLabels(labels)
 }
 

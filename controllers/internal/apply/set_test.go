@@ -24,18 +24,24 @@ var owner = apply.Owner{Group: apply.KustomizeGroup, Namespace: "team-a", Name: 
 func kinds() meta.RESTMapper {
 	m := meta.NewDefaultRESTMapper(nil)
 	namespaced := []schema.GroupVersionKind{
-		{Version: "v1", Kind: "ConfigMap"}, {Version: "v1", Kind: "Secret"}, {Version: "v1", Kind: "Service"},
-		{Version: "v1", Kind: "ServiceAccount"}, {Version: "v1", Kind: "Pod"},
-		{Group: "apps", Version: "v1", Kind: "Deployment"}, {Group: "batch", Version: "v1", Kind: "CronJob"},
+		{Version: "v1", Kind: "ConfigMap"},
+		{Version: "v1", Kind: "Secret"},
+		{Version: "v1", Kind: "Service"},
+		{Version: "v1", Kind: "ServiceAccount"},
+		{Version: "v1", Kind: "Pod"},
+		{Group: "apps", Version: "v1", Kind: "Deployment"},
+		{Group: "batch", Version: "v1", Kind: "CronJob"},
 		{Group: "rbac.authorization.k8s.io", Version: "v1", Kind: "Role"},
 		{Group: "rbac.authorization.k8s.io", Version: "v1", Kind: "RoleBinding"},
-		{Group: "example.com", Version: "v1", Kind: "Widget"}, {Group: "example.com", Version: "v1", Kind: "Early"},
+		{Group: "example.com", Version: "v1", Kind: "Widget"},
+		{Group: "example.com", Version: "v1", Kind: "Early"},
 	}
 	for _, gvk := range namespaced {
 		m.Add(gvk, meta.RESTScopeNamespace)
 	}
 	for _, gvk := range []schema.GroupVersionKind{
-		{Version: "v1", Kind: "Namespace"}, {Group: "rbac.authorization.k8s.io", Version: "v1", Kind: "ClusterRole"},
+		{Version: "v1", Kind: "Namespace"},
+		{Group: "rbac.authorization.k8s.io", Version: "v1", Kind: "ClusterRole"},
 		{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition"},
 		{Group: "storage.k8s.io", Version: "v1", Kind: "StorageClass"},
 		{Group: "admissionregistration.k8s.io", Version: "v1", Kind: "ValidatingWebhookConfiguration"},
@@ -49,7 +55,7 @@ func kinds() meta.RESTMapper {
 func objects(t testing.TB, text string) []*unstructured.Unstructured {
 	t.Helper()
 	var out []*unstructured.Unstructured
-	for _, doc := range strings.Split(text, "\n---\n") {
+	for doc := range strings.SplitSeq(text, "\n---\n") {
 		obj := &unstructured.Unstructured{}
 		raw, err := yaml.YAMLToJSON([]byte(doc))
 		if err != nil {
@@ -229,8 +235,7 @@ func TestPrepareReportsEverythingBounded(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "and 30 more") {
 		t.Errorf("err = %v", err)
 	}
-	var f *fault.Fault
-	if !errors.As(err, &f) {
+	if _, ok := errors.AsType[*fault.Fault](err); !ok {
 		t.Error("no fault")
 	}
 }

@@ -2,5 +2,5 @@
 
 package apply
 
-// Digest returns "sha256:<hex>" of the object as it is sent, empty before it was decided on.
+// Digest returns "sha256:<hex>" of the manifest, with what is ignored in it, empty before it was decided on.
 func (s Step) Digest() string { return s.digest }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -52,6 +53,14 @@ func (w *world) tracker() *health.Tracker {
 	return tracker
 }
 
+// follow is Watch where it cannot fail.
+func (w *world) follow(tracker *health.Tracker, owner types.NamespacedName, refs []health.Ref, notify func(types.NamespacedName)) {
+	w.t.Helper()
+	if err := tracker.Watch(owner, w.client, refs, notify); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 func TestHealthIsTold(t *testing.T) {
 	for _, waiting := range []int{1, 500} {
 		t.Run(fmt.Sprintf("to %d owners", waiting), func(t *testing.T) {
@@ -61,7 +70,7 @@ func TestHealthIsTold(t *testing.T) {
 			told := make(chan types.NamespacedName, 2*waiting)
 			for i := range waiting {
 				owner := types.NamespacedName{Namespace: w.ns, Name: fmt.Sprint(i)}
-				tracker.Watch(owner, w.client, refs, func(o types.NamespacedName) { told <- o })
+				w.follow(tracker, owner, refs, func(o types.NamespacedName) { told <- o })
 			}
 			last := types.NamespacedName{Namespace: w.ns, Name: fmt.Sprint(waiting - 1)}
 			eventually(t, func() bool {
@@ -108,7 +117,7 @@ func TestHealthOfAnUnlabelledObjectIsWatchedByName(t *testing.T) {
 	told := make(chan types.NamespacedName, 10)
 	ref := health.Ref{GVK: corev1.SchemeGroupVersion.WithKind("Pod"), Name: types.NamespacedName{Namespace: w.ns, Name: "d"}}
 	owner := w.owner().Key()
-	tracker.Watch(owner, w.client, []health.Ref{ref}, func(o types.NamespacedName) { told <- o })
+	w.follow(tracker, owner, []health.Ref{ref}, func(o types.NamespacedName) { told <- o })
 	w.setReady(true)
 	eventually(t, func() bool { s, _ := tracker.Status(owner); return s.Ready })
 }
@@ -119,7 +128,7 @@ func TestHealthThatMayNotBeWatchedIsRead(t *testing.T) {
 	tracker := w.tracker()
 	owner := w.owner().Key()
 	told := make(chan types.NamespacedName, 10)
-	tracker.Watch(owner, w.client, refs, func(o types.NamespacedName) { told <- o })
+	w.follow(tracker, owner, refs, func(o types.NamespacedName) { told <- o })
 	select {
 	case <-told:
 	case <-time.After(5 * time.Second):
@@ -214,7 +223,7 @@ func TestADroppedWatchMissesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := newDoor(t, u.Host)
-	config.TLSClientConfig.ServerName = u.Hostname()
+	config.ServerName = u.Hostname()
 	config.Host = "https://" + d.listener.Addr().String()
 	w.client = w.broker(config)
 	p := w.plan(none, apply.Options{}, two)
@@ -237,12 +246,86 @@ func TestStoppingAWaitEndsItsWatches(t *testing.T) {
 		t.Fatal(err)
 	}
 	run(t, tracker.Run)
-	tracker.Watch(w.owner().Key(), w.client, refs, func(types.NamespacedName) {})
+	w.follow(tracker, w.owner().Key(), refs, func(types.NamespacedName) {})
 	if tracker.Watches() != 1 {
 		t.Fatal("no watch")
 	}
 	tracker.Stop(w.owner().Key())
 	eventually(t, func() bool { return tracker.Watches() == 0 })
+}
+
+func TestOwnersWithEqualExpressionsShareAWatch(t *testing.T) {
+	w := newWorld(t, everything)
+	refs := w.mustApply(w.plan(none, apply.Options{}, pod)).Health()
+	tracker, err := health.NewTracker(health.Config{Label: w.owner().Label(), Linger: 50 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, tracker.Run)
+	told := make(chan types.NamespacedName, 100)
+	wait := func(name, current string) types.NamespacedName {
+		owner := types.NamespacedName{Namespace: w.ns, Name: name}
+		mine := slices.Clone(refs)
+		mine[0].Expressions.Current = current
+		w.follow(tracker, owner, mine, func(o types.NamespacedName) { told <- o })
+		return owner
+	}
+	const readiness = "status.conditions.exists(c, c.type == 'Ready' && c.status == 'True')"
+	one, same, other, usual := wait("one", readiness), wait("same", readiness), wait("other", "metadata.?labels.x.orValue('') == 'y'"), wait("usual", "")
+	if n := tracker.Watches(); n != 3 {
+		t.Errorf("%d watches for three ways to tell", n)
+	}
+	ready := func(owner types.NamespacedName) bool { s, _ := tracker.Status(owner); return s.Ready }
+	w.setReady(true)
+	eventually(t, func() bool { return ready(one) && ready(same) && ready(usual) })
+	if ready(other) {
+		t.Error("ready by somebody else's expression")
+	}
+	for len(told) > 0 {
+		<-told
+	}
+	if err := w.admin.Patch(t.Context(), w.get("v1", "Pod", "d"), client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":{"x":"y"}}}`))); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case owner := <-told:
+		if owner != other || !ready(other) {
+			t.Errorf("%s was told, ready %v", owner, ready(other))
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("the owner was not told")
+	}
+
+	wait("one", "") // it changes its mind
+	tracker.Stop(same)
+	eventually(t, func() bool { return tracker.Watches() == 2 })
+	broken := slices.Clone(refs)
+	broken[0].Expressions.Current = "("
+	if err := tracker.Watch(one, w.client, broken, func(types.NamespacedName) {}); err == nil || !ready(one) {
+		t.Errorf("what does not compile gives %v, ready %v", err, ready(one))
+	}
+	for _, owner := range []types.NamespacedName{one, other, usual} {
+		tracker.Stop(owner)
+	}
+	eventually(t, func() bool { return tracker.Watches() == 0 })
+	if wait("again", readiness); tracker.Watches() != 1 {
+		t.Error("nothing is watched any more")
+	}
+	eventually(t, func() bool { return ready(types.NamespacedName{Namespace: w.ns, Name: "again"}) })
+}
+
+func TestExpressionsTellWhatMayNotBeWatched(t *testing.T) {
+	w := newWorld(t, noWatching)
+	refs := w.mustApply(w.plan(none, apply.Options{}, pod)).Health()
+	refs[0].Expressions.Current = "metadata.name == 'd'"
+	tracker, owner := w.tracker(), w.owner().Key()
+	w.follow(tracker, owner, refs, func(types.NamespacedName) {})
+	if err := tracker.Poll(t.Context(), owner); err != nil {
+		t.Fatal(err)
+	}
+	if s, _ := tracker.Status(owner); !s.Ready {
+		t.Errorf("summary = %s", s.Message())
+	}
 }
 
 func TestAWideWatchThatIsRefusedBecomesOneForEachNamespace(t *testing.T) {

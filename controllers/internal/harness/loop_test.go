@@ -22,6 +22,7 @@ import (
 
 	"sluice.dev/sluice/controllers/internal/events"
 	"sluice.dev/sluice/controllers/internal/harness"
+	"sluice.dev/sluice/controllers/internal/status"
 	"sluice.dev/sluice/internal/fault"
 	"sluice.dev/sluice/internal/kubetest"
 )
@@ -558,6 +559,48 @@ func TestRunStartsFromItsOwnLastWrite(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"x", "x", "x"}, found); diff != "" { // 0, then 1, then 2 of them
 		t.Errorf("what the runs found (-want +got):\n%s", diff)
+	}
+}
+
+func TestReleaseLooksAgainWhenTheStatusHasMoved(t *testing.T) {
+	t.Parallel()
+	cache := lagging{old: make(map[types.NamespacedName]*repository)}
+	var outcome error
+	var found []string
+	b := setUp(t, func(b *bench) {
+		cache.Client = b.admin
+		b.deps.Client = cache
+		b.loop.Stages = returns(&outcome)
+		b.loop.Finalize = func(_ context.Context, o *repository, _ *harness.Notes) error {
+			if o.Status.ObservedIgnore != nil {
+				found = append(found, *o.Status.ObservedIgnore)
+			}
+			o.Status.ObservedIgnore = nil
+			return nil
+		}
+	})
+	if _, err := b.reconcile(); err != nil {
+		t.Fatal(err)
+	}
+	b.patch(`{"metadata":{"annotations":{"a":"b"}}}`)
+	if err := b.admin.Delete(t.Context(), b.get()); err != nil {
+		t.Fatal(err)
+	}
+	cache.old[b.key] = b.get()
+	if err := b.admin.Status().Patch(t.Context(), b.get(), client.RawPatch(types.MergePatchType, []byte(`{"status":{"observedIgnore":"more"}}`))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.reconcile(); !errors.Is(err, status.ErrStale) {
+		t.Errorf("the object was let go as an old cache had it: %v", err)
+	}
+	if _, err := b.reconcile(); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff([]string{"more"}, found); diff != "" {
+		t.Errorf("what was cleaned up (-want +got):\n%s", diff)
+	}
+	if err := b.admin.Get(t.Context(), b.key, &repository{}); !apierrors.IsNotFound(err) {
+		t.Errorf("the object is still there: %v", err)
 	}
 }
 

@@ -133,7 +133,7 @@ func (r *Reconciler[T, W]) Reconcile(ctx context.Context, req reconcile.Request)
 	if !obj.GetDeletionTimestamp().IsZero() {
 		return r.delete(ctx, req, obj)
 	}
-	if obj, err = r.setFinalizer(ctx, obj, controllerutil.AddFinalizer); err != nil {
+	if obj, err = r.addFinalizer(ctx, obj); err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
 	if r.loop.Fields(obj).Suspended {
@@ -162,22 +162,51 @@ func (r *Reconciler[T, W]) live(ctx context.Context, req reconcile.Request) (T, 
 	return obj, nil
 }
 
-// setFinalizer changes the finalizers of the object, if change does, and returns it as it then is. Finalizers are a list
-// that others share, so the write is refused on any other version; a cache that is behind is passed by once.
-func (r *Reconciler[T, W]) setFinalizer(ctx context.Context, obj T, change func(client.Object, string) bool) (T, error) {
-	out, err := r.patchFinalizer(ctx, obj, change)
+// addFinalizer makes sure that the object has the finalizer, and returns it as it then is. Finalizers are a list that others
+// share, so the write is refused on any other version; a cache that is behind is passed by once.
+func (r *Reconciler[T, W]) addFinalizer(ctx context.Context, obj T) (T, error) {
+	out, err := r.patchFinalizer(ctx, obj, controllerutil.AddFinalizer)
 	if !apierrors.IsConflict(err) {
 		return out, err
 	}
-	req := reconcile.Request{NamespacedName: client.ObjectKeyFromObject(obj)}
-	fresh, err := r.live(ctx, req)
+	fresh, err := r.afterConflict(ctx, obj)
 	if err != nil {
 		return obj, err
 	}
-	if fresh.GetUID() != obj.GetUID() {
-		return obj, fmt.Errorf("set finalizer: %w", status.ErrStale)
+	return r.patchFinalizer(ctx, fresh, controllerutil.AddFinalizer)
+}
+
+// release lets a deleted object go that was cleaned up as it was seen. When its status has moved since, the clean-up may have
+// missed something, for example what the inventory got from a process that was killed and the cache does not know yet: then
+// the object stays, and the next run starts from what is there.
+func (r *Reconciler[T, W]) release(ctx context.Context, seen, obj T) error {
+	_, err := r.patchFinalizer(ctx, obj, controllerutil.RemoveFinalizer)
+	if !apierrors.IsConflict(err) {
+		return err
 	}
-	return r.patchFinalizer(ctx, fresh, change)
+	fresh, err := r.afterConflict(ctx, obj)
+	if err != nil {
+		return err
+	}
+	moved, err := status.Plan(seen, fresh)
+	if err != nil {
+		return err
+	}
+	if moved != nil {
+		r.versions.wrote(client.ObjectKeyFromObject(fresh), fresh.GetResourceVersion())
+		return fmt.Errorf("clean up again: %w", status.ErrStale)
+	}
+	_, err = r.patchFinalizer(ctx, fresh, controllerutil.RemoveFinalizer)
+	return err
+}
+
+// afterConflict reads the object past the cache, provided that it is still the same.
+func (r *Reconciler[T, W]) afterConflict(ctx context.Context, obj T) (T, error) {
+	fresh, err := r.live(ctx, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(obj)})
+	if err == nil && fresh.GetUID() != obj.GetUID() {
+		err = fmt.Errorf("set finalizer: %w", status.ErrStale)
+	}
+	return fresh, err
 }
 
 func (r *Reconciler[T, W]) patchFinalizer(ctx context.Context, obj T, change func(client.Object, string) bool) (T, error) {
@@ -199,12 +228,13 @@ func (r *Reconciler[T, W]) delete(ctx context.Context, req reconcile.Request, ob
 		r.forget(req)
 		return reconcile.Result{}, nil
 	}
+	seen := obj.DeepCopyObject().(T)
 	if r.loop.Finalize != nil {
 		if result, done, err := r.finalize(ctx, req, obj); !done {
 			return result, err
 		}
 	}
-	if _, err := r.setFinalizer(ctx, obj, controllerutil.RemoveFinalizer); client.IgnoreNotFound(err) != nil {
+	if err := r.release(ctx, seen, obj); client.IgnoreNotFound(err) != nil {
 		return reconcile.Result{}, err
 	}
 	r.forget(req)

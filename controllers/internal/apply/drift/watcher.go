@@ -159,7 +159,7 @@ func (w *Watcher) End(owner types.NamespacedName, c impersonation.Client, refs [
 			wants = append(wants, q)
 		}
 	}
-	if o.group != nil && o.group.Identity() != c.Identity() {
+	if o.group != nil && !o.group.Serves(c) {
 		o.group.Close()
 		o.group = nil
 	}

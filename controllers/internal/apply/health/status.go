@@ -32,6 +32,8 @@ type Ref struct {
 	// MayVanish says that the object is a Job that is deleted when it is done (ttlSecondsAfterFinished): its absence
 	// is success.
 	MayVanish bool
+	// Expressions tell its status. Zero means kstatus.
+	Expressions Expressions
 }
 
 // String returns "Kind/namespace/name".
@@ -59,12 +61,12 @@ type Record struct {
 }
 
 // record computes an object's status.
-func record(obj client.Object) Record {
+func record(j *judge, obj client.Object) Record {
 	u, ok := obj.(*unstructured.Unstructured)
 	if !ok {
 		return Record{Status: status.UnknownStatus, Message: "no status was delivered"}
 	}
-	s, message := Of(u)
+	s, message := j.of(u)
 	return Record{ResourceVersion: u.GetResourceVersion(), Status: s, Message: message}
 }
 

@@ -33,16 +33,18 @@ type Config struct {
 // Tracker follows the objects that owners wait for. It may be used by several goroutines at once.
 type Tracker struct {
 	config Config
-	hub    *watch.Hub[Record]
+	wake   chan struct{}
 
-	mu     sync.Mutex
-	owners map[types.NamespacedName]*waiter
+	mu      sync.Mutex
+	owners  map[types.NamespacedName]*waiter
+	lenses  map[Expressions]*lens
+	pending []*lens
 }
 
 // waiter is one owner that waits.
 type waiter struct {
 	client impersonation.Client
-	group  *watch.Group[Record]
+	groups map[Expressions]*watch.Group[Record]
 	refs   []Ref
 	byName map[target]bool
 	polled map[Ref]Item
@@ -73,49 +75,120 @@ func NewTracker(config Config) (*Tracker, error) {
 	if config.Wide == nil {
 		config.Wide = func(impersonation.Identity) bool { return false }
 	}
-	hub, err := watch.NewHub(watch.Config[Record]{Record: record, Linger: config.Linger})
-	if err != nil {
-		return nil, err
+	if config.Linger == 0 {
+		config.Linger = 30 * time.Second
 	}
-	return &Tracker{config: config, hub: hub, owners: map[types.NamespacedName]*waiter{}}, nil
+	return &Tracker{
+		config: config, wake: make(chan struct{}, 1), owners: map[types.NamespacedName]*waiter{}, lenses: map[Expressions]*lens{},
+	}, nil
 }
 
 // Run serves the watches until ctx ends.
-func (t *Tracker) Run(ctx context.Context) error { return t.hub.Run(ctx) }
+func (t *Tracker) Run(ctx context.Context) error {
+	var running sync.WaitGroup
+	defer running.Wait()
+	sweep := time.NewTicker(t.config.Linger)
+	defer sweep.Stop()
+	for {
+		for _, l := range t.takePending() {
+			running.Go(func() { l.serve(ctx) })
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.wake:
+		case <-sweep.C:
+			t.dropIdle()
+		}
+	}
+}
 
 // Watches returns the number of API watches.
-func (t *Tracker) Watches() int { return t.hub.Streams() }
+func (t *Tracker) Watches() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := 0
+	for _, l := range t.lenses {
+		n += l.hub.Streams()
+	}
+	return n
+}
 
 // Watch makes an owner wait for refs, in place of whatever it waited for. Notify is called, and must not block, each
 // time the owner's answer changes after this: ready, no longer ready, failed, or not to be watched. Ask Status right
-// after Watch; what was ready before does not notify.
-func (t *Tracker) Watch(owner types.NamespacedName, c impersonation.Client, refs []Ref, notify func(owner types.NamespacedName)) {
+// after Watch; what was ready before does not notify. It fails, and changes nothing, when the expressions of a ref do not
+// compile; see Validate.
+func (t *Tracker) Watch(owner types.NamespacedName, c impersonation.Client, refs []Ref, notify func(owner types.NamespacedName)) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	for _, ref := range refs {
+		if _, err := t.lensFor(ref.Expressions); err != nil {
+			return fmt.Errorf("health of %s: %w", ref, err)
+		}
+	}
 	w := t.owners[owner]
-	if w != nil && w.group.Identity() != c.Identity() {
-		w.group.Close()
+	if w != nil && !w.serves(c) {
+		t.leave(w)
 		w = nil
 	}
 	if w == nil {
-		w = &waiter{}
-		w.group = t.hub.Group(c, t.config.Wide(c.Identity()), func(gvk schema.GroupVersionKind, change watch.Change) {
-			t.changed(owner, gvk, change)
-		})
+		w = &waiter{groups: map[Expressions]*watch.Group[Record]{}}
 		t.owners[owner] = w
 	}
 	w.client, w.refs, w.notify, w.polled = c, slices.Clone(refs), notify, map[Ref]Item{}
 	w.byName = make(map[target]bool, len(refs))
-	var wants []watch.Query
+	wants := map[Expressions][]watch.Query{}
 	for _, ref := range refs {
 		w.byName[target{ref.GVK, ref.Name}] = true
-		if q := t.query(ref); !slices.Contains(wants, q) {
-			wants = append(wants, q)
+		if q := t.query(ref); !slices.Contains(wants[ref.Expressions], q) {
+			wants[ref.Expressions] = append(wants[ref.Expressions], q)
 		}
 	}
-	w.group.Refresh(c)
-	w.group.Set(wants)
+	t.look(owner, w, wants)
 	w.told = outcomeOf(t.summary(w))
+	return nil
+}
+
+// look makes an owner look through the lenses it needs at what it wants to see, and through no other.
+func (t *Tracker) look(owner types.NamespacedName, w *waiter, wants map[Expressions][]watch.Query) {
+	for e, queries := range wants {
+		if w.groups[e] == nil {
+			l := t.lenses[e]
+			l.users++
+			w.groups[e] = l.hub.Group(w.client, t.config.Wide(w.client.Identity()), func(gvk schema.GroupVersionKind, change watch.Change) {
+				t.changed(owner, gvk, change)
+			})
+		}
+		w.groups[e].Refresh(w.client)
+		w.groups[e].Set(queries)
+	}
+	for e := range w.groups {
+		if _, wanted := wants[e]; !wanted {
+			t.leaveLens(w, e)
+		}
+	}
+}
+
+func (t *Tracker) leave(w *waiter) {
+	for e := range w.groups {
+		t.leaveLens(w, e)
+	}
+}
+
+func (t *Tracker) leaveLens(w *waiter, e Expressions) {
+	w.groups[e].Close()
+	delete(w.groups, e)
+	t.lenses[e].users--
+}
+
+// serves reports whether the owner watches as the identity of c, and on the same cluster.
+func (w *waiter) serves(c impersonation.Client) bool {
+	return w.client.Identity() == c.Identity() && w.client.Cluster() == c.Cluster()
+}
+
+// see returns what is known of an object.
+func (t *Tracker) see(w *waiter, ref Ref) watch.Seen[Record] {
+	return w.groups[ref.Expressions].Look(t.query(ref), ref.Name)
 }
 
 // Status returns how the owner's objects stand, and false if the owner does not wait.
@@ -136,7 +209,7 @@ func (t *Tracker) Stop(owner types.NamespacedName) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if w := t.owners[owner]; w != nil {
-		w.group.Close()
+		t.leave(w)
 		delete(t.owners, owner)
 	}
 }
@@ -145,36 +218,43 @@ func (t *Tracker) Stop(owner types.NamespacedName) {
 // only starting. Call it at the interval while Status names Unwatched kinds, and after Watch where the answer is needed
 // at once.
 func (t *Tracker) Poll(ctx context.Context, owner types.NamespacedName) error {
-	w, refs := t.unwatched(owner)
-	for _, ref := range refs {
-		read, err := poll(ctx, w.client, ref)
+	w, client, unwatched := t.unwatched(owner)
+	for _, u := range unwatched {
+		read, err := poll(ctx, client, u)
 		if err != nil {
 			return err
 		}
 		t.mu.Lock()
-		w.polled[ref] = read
+		w.polled[u.ref] = read
 		t.mu.Unlock()
 	}
 	return nil
 }
 
-func (t *Tracker) unwatched(owner types.NamespacedName) (*waiter, []Ref) {
+// unwatched is an object to be read, and who tells its status.
+type unwatched struct {
+	ref   Ref
+	judge *judge
+}
+
+func (t *Tracker) unwatched(owner types.NamespacedName) (*waiter, impersonation.Client, []unwatched) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	w := t.owners[owner]
 	if w == nil {
-		return nil, nil
+		return nil, impersonation.Client{}, nil
 	}
-	var refs []Ref
+	var out []unwatched
 	for _, ref := range w.refs {
-		if w.group.Look(t.query(ref), ref.Name).State != watch.Live {
-			refs = append(refs, ref)
+		if t.see(w, ref).State != watch.Live {
+			out = append(out, unwatched{ref: ref, judge: t.lenses[ref.Expressions].judge})
 		}
 	}
-	return w, refs
+	return w, w.client, out
 }
 
-func poll(ctx context.Context, c impersonation.Client, ref Ref) (Item, error) {
+func poll(ctx context.Context, c impersonation.Client, u unwatched) (Item, error) {
+	ref := u.ref
 	obj := &unstructured.Unstructured{}
 	obj.SetGroupVersionKind(ref.GVK)
 	err := c.Kube().Get(ctx, ref.Name, obj)
@@ -186,7 +266,7 @@ func poll(ctx context.Context, c impersonation.Client, ref Ref) (Item, error) {
 	case err != nil:
 		return Item{}, fmt.Errorf("read the status of %s: %w", ref, err)
 	default:
-		s, message := Of(obj)
+		s, message := u.judge.of(obj)
 		return Item{Ref: ref, Status: s, Message: message}, nil
 	}
 }
@@ -202,7 +282,7 @@ func (t *Tracker) query(ref Ref) watch.Query {
 func (t *Tracker) summary(w *waiter) Summary {
 	var s Summary
 	for _, ref := range w.refs {
-		seen := w.group.Look(t.query(ref), ref.Name)
+		seen := t.see(w, ref)
 		st, message := assess(ref, seen)
 		if seen.State == watch.Denied {
 			if !slices.Contains(s.Unwatched, ref.GVK.Kind) {

@@ -24,7 +24,7 @@ type Reader struct {
 	digests   fips.Digests
 }
 
-// NewReader returns a Reader for our manager. Overrides are further managers whose fields are absorbed
+// NewReader returns a Reader for our manager. Overrides are prefixes of further managers whose fields are absorbed
 // (--override-manager).
 func NewReader(manager string, overrides []string, digests fips.Digests) Reader {
 	return Reader{manager: manager, overrides: slices.Clone(overrides), digests: digests}
@@ -40,32 +40,58 @@ func (r Reader) Fingerprint(entries []metav1.ManagedFieldsEntry) string {
 	if r.own(entries) == nil {
 		return ""
 	}
-	return r.digest(entries, true)
+	return r.digest(entries)
 }
 
-// SameFields reports whether a and b give our manager the same fields, whenever it got them.
-func (r Reader) SameFields(a, b []metav1.ManagedFieldsEntry) bool {
-	return r.own(a) != nil && r.own(b) != nil && r.digest(a, false) == r.digest(b, false)
+// Covers reports whether live gives our manager every field that wanted does, whenever it got them. Then the fingerprint of
+// live notices the loss of any.
+func (r Reader) Covers(live, wanted []metav1.ManagedFieldsEntry) bool {
+	have, want := r.own(live), r.own(wanted)
+	if have == nil || want == nil || have.APIVersion != want.APIVersion {
+		return false
+	}
+	haveSet, err := fieldsOf(*have)
+	if err != nil {
+		return false
+	}
+	wantSet, err := fieldsOf(*want)
+	return err == nil && wantSet.Difference(haveSet).Empty()
+}
+
+// isOwn reports whether an entry is what our manager applied.
+func (r Reader) isOwn(e metav1.ManagedFieldsEntry) bool {
+	return e.Manager == r.manager && e.Operation == metav1.ManagedFieldsOperationApply && e.Subresource == ""
+}
+
+// fieldsOf returns the fields of an entry.
+func fieldsOf(e metav1.ManagedFieldsEntry) (*fieldpath.Set, error) {
+	set := &fieldpath.Set{}
+	if e.FieldsV1 == nil {
+		return set, nil
+	}
+	if err := set.FromJSON(bytes.NewReader(e.FieldsV1.GetRawBytes())); err != nil {
+		return nil, fmt.Errorf("read managed fields of %q: %w", e.Manager, err)
+	}
+	return set, nil
 }
 
 func (r Reader) own(entries []metav1.ManagedFieldsEntry) *metav1.ManagedFieldsEntry {
 	for i := range entries {
-		if e := &entries[i]; e.Manager == r.manager && e.Operation == metav1.ManagedFieldsOperationApply && e.Subresource == "" {
-			return e
+		if r.isOwn(entries[i]) {
+			return &entries[i]
 		}
 	}
 	return nil
 }
 
-func (r Reader) digest(entries []metav1.ManagedFieldsEntry, withTime bool) string {
+func (r Reader) digest(entries []metav1.ManagedFieldsEntry) string {
 	var b bytes.Buffer
 	for _, e := range entries {
-		own := e.Manager == r.manager && e.Operation == metav1.ManagedFieldsOperationApply && e.Subresource == ""
-		if !own && !r.absorbs(e) {
+		if !r.isOwn(e) && !r.absorbs(e) {
 			continue
 		}
 		fmt.Fprintf(&b, "%q %q %q ", e.Manager, e.Operation, e.APIVersion)
-		if withTime && e.Time != nil {
+		if e.Time != nil {
 			b.WriteString(e.Time.UTC().Format(time.RFC3339))
 		}
 		writeFields(&b, e.FieldsV1)
@@ -85,13 +111,13 @@ func writeFields(b *bytes.Buffer, fields *metav1.FieldsV1) {
 		return
 	}
 	var set fieldpath.Set
-	if err := set.FromJSON(bytes.NewReader(fields.Raw)); err == nil {
+	if err := set.FromJSON(bytes.NewReader(fields.GetRawBytes())); err == nil {
 		if raw, err := set.ToJSON(); err == nil {
 			b.Write(raw)
 			return
 		}
 	}
-	b.Write(fields.Raw)
+	b.Write(fields.GetRawBytes())
 }
 
 // absorbs reports whether the fields of an entry are taken over. Entries of a subresource are not: what a controller
@@ -106,7 +132,7 @@ func (r Reader) absorbs(e metav1.ManagedFieldsEntry) bool {
 	case e.Manager == r.manager:
 		return e.Operation == metav1.ManagedFieldsOperationUpdate
 	default:
-		return slices.Contains(r.overrides, e.Manager)
+		return slices.ContainsFunc(r.overrides, func(prefix string) bool { return strings.HasPrefix(e.Manager, prefix) })
 	}
 }
 
@@ -117,20 +143,17 @@ func (r Reader) Absorb(entries []metav1.ManagedFieldsEntry, apiVersion string, n
 	var kept []metav1.ManagedFieldsEntry
 	absorbed := false
 	for _, e := range entries {
-		own := e.Manager == r.manager && e.Operation == metav1.ManagedFieldsOperationApply && e.Subresource == ""
+		own := r.isOwn(e)
 		if !own && !r.absorbs(e) {
 			kept = append(kept, e)
 			continue
 		}
 		absorbed = absorbed || !own
-		if e.FieldsV1 == nil {
-			continue
+		set, err := fieldsOf(e)
+		if err != nil {
+			return nil, false, err
 		}
-		var set fieldpath.Set
-		if err := set.FromJSON(bytes.NewReader(e.FieldsV1.Raw)); err != nil {
-			return nil, false, fmt.Errorf("read managed fields of %q: %w", e.Manager, err)
-		}
-		fields = fields.Union(&set)
+		fields = fields.Union(set)
 	}
 	if !absorbed {
 		return entries, false, nil
@@ -142,7 +165,7 @@ func (r Reader) Absorb(entries []metav1.ManagedFieldsEntry, apiVersion string, n
 	at := metav1.NewTime(now)
 	kept = append(kept, metav1.ManagedFieldsEntry{
 		Manager: r.manager, Operation: metav1.ManagedFieldsOperationApply, APIVersion: apiVersion, Time: &at,
-		FieldsType: "FieldsV1", FieldsV1: &metav1.FieldsV1{Raw: raw},
+		FieldsType: "FieldsV1", FieldsV1: metav1.NewFieldsV1(string(raw)),
 	})
 	return kept, true, nil
 }

@@ -35,7 +35,7 @@ func held(manager string, op metav1.ManagedFieldsOperationType, fields string, s
 	at := metav1.NewTime(time.Date(2026, 1, 1, 0, 0, second, 0, time.UTC))
 	return entry{
 		Manager: manager, Operation: op, APIVersion: "apps/v1", Time: &at, FieldsType: "FieldsV1",
-		FieldsV1: &metav1.FieldsV1{Raw: []byte(fields)},
+		FieldsV1: metav1.NewFieldsV1(fields),
 	}
 }
 
@@ -77,13 +77,32 @@ func TestFingerprint(t *testing.T) {
 	}
 }
 
-func TestSameFields(t *testing.T) {
-	r := reader(t)
-	if !r.SameFields([]entry{held("kustomize-controller", applied, both, 1)}, []entry{held("kustomize-controller", applied, both, 5)}) {
-		t.Error("time alone makes a difference")
+func TestCovers(t *testing.T) {
+	ours := func(fields string, second int) []entry {
+		return []entry{held("kustomize-controller", applied, fields, second)}
 	}
-	if r.SameFields(nil, nil) {
-		t.Error("owning nothing counts as owning the same")
+	older := ours(both, 1)
+	older[0].APIVersion = "apps/v1beta1"
+	tests := map[string]struct {
+		live, wanted []entry
+		want         bool
+	}{
+		"the same, at another time":            {live: ours(both, 1), wanted: ours(both, 5), want: true},
+		"more than is wanted":                  {live: ours(both, 1), wanted: ours(replicas, 5), want: true},
+		"less than is wanted":                  {live: ours(replicas, 1), wanted: ours(both, 5)},
+		"nothing":                              {wanted: ours(both, 5)},
+		"nothing of nothing":                   {},
+		"another version of the kind":          {live: older, wanted: ours(both, 5)},
+		"what cannot be read covers nothing":   {live: ours(`{{`, 1), wanted: ours(both, 5)},
+		"what others hold beside us is theirs": {live: append(ours(replicas, 1), held("other", updated, both, 2)), wanted: ours(both, 5)},
+	}
+	r := reader(t)
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := r.Covers(tc.live, tc.wanted); got != tc.want {
+				t.Errorf("Covers() = %v, want %v", got, tc.want)
+			}
+		})
 	}
 }
 
@@ -103,15 +122,53 @@ func TestAbsorb(t *testing.T) {
 	at := metav1.NewTime(now)
 	want := []entry{scale, other, {
 		Manager: "kustomize-controller", Operation: applied, APIVersion: "apps/v1", Time: &at, FieldsType: "FieldsV1",
-		FieldsV1: &metav1.FieldsV1{Raw: []byte(both)},
+		FieldsV1: metav1.NewFieldsV1(both),
 	}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+	prefixed := held("legacy-tool", updated, `{"f:spec":{"f:paused":{}}}`, 2)
+	if _, absorbed, _ := reader(t, "legacy").Absorb([]entry{ours, prefixed}, "apps/v1", now); !absorbed {
+		t.Error("a manager whose name begins with an override was not absorbed")
 	}
 	if _, absorbed, _ := r.Absorb([]entry{ours, other, scale}, "apps/v1", now); absorbed {
 		t.Error("something was absorbed although nothing had to be")
 	}
 	if _, _, err := r.Absorb([]entry{held("kubectl", updated, `{{`, 1)}, "apps/v1", now); err == nil {
 		t.Error("nonsense was absorbed")
+	}
+}
+
+func TestMigrate(t *testing.T) {
+	r := reader(t)
+	at := func(e entry, version string) entry {
+		e.APIVersion = version
+		return e
+	}
+	ours, other := held("kustomize-controller", applied, replicas, 1), held("operator", updated, statusOnly, 2)
+	other.Subresource = "status"
+	tests := map[string]struct {
+		entries []entry
+		moves   bool // our entry names another version
+		changes bool // any entry does
+	}{
+		"all at the version":    {entries: []entry{ours, other}},
+		"ours is behind":        {entries: []entry{at(ours, "apps/v1beta1"), other}, moves: true, changes: true},
+		"somebody's is behind":  {entries: []entry{ours, at(other, "apps/v1beta1")}, changes: true},
+		"nothing is ours":       {entries: []entry{at(other, "apps/v1beta1")}, changes: true},
+		"nobody holds anything": {},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			got, changed := r.Migrate(tc.entries, "apps/v1")
+			if changed != tc.changes || r.Moves(tc.entries, "apps/v1") != tc.moves {
+				t.Errorf("changed %t, moves %t", changed, r.Moves(tc.entries, "apps/v1"))
+			}
+			for i, e := range got {
+				if diff := cmp.Diff(at(tc.entries[i], "apps/v1"), e); diff != "" {
+					t.Errorf("entry %d (-want +got):\n%s", i, diff)
+				}
+			}
+		})
 	}
 }

@@ -45,11 +45,22 @@ func (g *Group[V]) Identity() impersonation.Identity {
 	return g.client.Identity()
 }
 
-// Refresh makes the group use a newer client of the same identity; any other is ignored.
+// Serves reports whether the group watches as the identity of c, and on the same cluster.
+func (g *Group[V]) Serves(c impersonation.Client) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.serves(c)
+}
+
+func (g *Group[V]) serves(c impersonation.Client) bool {
+	return c.Identity() == g.client.Identity() && c.Cluster() == g.client.Cluster()
+}
+
+// Refresh makes the group use a newer client of the same identity on the same cluster; any other is ignored.
 func (g *Group[V]) Refresh(c impersonation.Client) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if c.Identity() != g.client.Identity() {
+	if !g.serves(c) {
 		return
 	}
 	g.client = c

@@ -54,8 +54,10 @@ type Hub[V comparable] struct {
 	pending []*stream[V]
 }
 
+// key finds a stream. Two clusters never share one, nor do two credentials of one cluster.
 type key struct {
 	identity impersonation.Identity
+	cluster  impersonation.Cluster
 	query    Query
 }
 
@@ -121,7 +123,7 @@ type Subscription[V comparable] struct {
 func (h *Hub[V]) Subscribe(c impersonation.Client, q Query, notify func(Change)) *Subscription[V] {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	k := key{identity: c.Identity(), query: q}
+	k := key{identity: c.Identity(), cluster: c.Cluster(), query: q}
 	s, found := h.streams[k]
 	if !found {
 		s = newStream(h.config, c.Kube(), q)

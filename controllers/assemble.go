@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -68,8 +69,8 @@ func assemble(ctx context.Context, c Config, m ctrl.Manager, log logr.Logger) (*
 
 // close gives back what is held, in reverse order.
 func (p *parts) close(log logr.Logger) {
-	for i := len(p.closers) - 1; i >= 0; i-- {
-		if err := p.closers[i].Close(); err != nil {
+	for _, c := range slices.Backward(p.closers) {
+		if err := c.Close(); err != nil {
 			log.Error(err, "shutting down")
 		}
 	}
@@ -114,6 +115,7 @@ func (p *parts) loadPolicy(ctx context.Context) (err error) {
 	if p.policy, err = engine.New(ctx, engine.Config{Digests: p.backend, Parameters: grants}); err != nil {
 		return fmt.Errorf("policy: %w", err)
 	}
+	p.tellWaivers()
 	if path == "" {
 		return nil
 	}
@@ -123,10 +125,21 @@ func (p *parts) loadPolicy(ctx context.Context) (err error) {
 			return
 		}
 		p.log.Info("policy parameters have changed")
+		p.tellWaivers()
 		for _, wake := range p.wakers {
 			wake(ctx)
 		}
 	}})
+}
+
+// tellWaivers logs which namespaces may apply what Sluice did not verify: an exception should not be forgotten.
+func (p *parts) tellWaivers() {
+	grants := p.policy.Parameters()
+	for _, ns := range grants.Namespaces() {
+		if why := grants.For(ns).Unverified; why != "" {
+			p.log.Info("policy admits artifacts that Sluice did not verify", "namespace", ns, "reason", why)
+		}
+	}
 }
 
 // always is a runnable that needs no leadership.

@@ -11,7 +11,10 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/fluxcd/pkg/apis/meta"
 
 	"sluice.dev/sluice/internal/fips"
 )
@@ -59,6 +62,16 @@ type Config struct {
 	NoCrossNamespaceRefs bool
 	// DefaultServiceAccount stands in where a Kustomization names none.
 	DefaultServiceAccount string
+	// OverrideManagers are prefixes of field managers whose fields a Kustomization takes over, beside those of kubectl (spec row
+	// K-24).
+	OverrideManagers []string
+	// CustomStage are the kinds that are applied before the others of a set (spec row K-22).
+	CustomStage []schema.GroupKind
+	// WatchConfigsLabelSelector chooses the Secrets and ConfigMaps whose change starts the Kustomizations that name them (spec
+	// row K-21). Empty means all.
+	WatchConfigsLabelSelector string
+	// Features are the feature gates; nil means Flux's defaults.
+	Features Features
 	// PlatformNamespaces are platform namespaces beside RuntimeNamespace. Every other namespace is a tenant's.
 	PlatformNamespaces []string
 	// PolicyParameters is the file of tenant parameters; empty means that no tenant has any, so that whatever needs one is
@@ -123,11 +136,12 @@ func NewConfig() Config {
 		Retry:      RetryConfig{Min: 750 * time.Millisecond, Max: 15 * time.Minute},
 		Log:        LogConfig{Encoding: "json", Level: "info"},
 		Concurrent: 4, ConcurrentSSA: 4,
-		DependencyRequeue: 30 * time.Second,
-		JitterPercent:     5,
-		Storage:           StorageConfig{Path: "/data", RetentionTTL: time.Minute, RetentionRecords: 2},
-		StateDir:          "/state",
-		Profile:           fips.Strict,
+		DependencyRequeue:         30 * time.Second,
+		WatchConfigsLabelSelector: meta.LabelKeyWatch + "=" + meta.LabelValueWatchEnabled,
+		JitterPercent:             5,
+		Storage:                   StorageConfig{Path: "/data", RetentionTTL: time.Minute, RetentionRecords: 2},
+		StateDir:                  "/state",
+		Profile:                   fips.Strict,
 	}
 }
 
@@ -155,6 +169,12 @@ func (c Config) Validate() error {
 	}
 	if _, err := labels.Parse(c.WatchLabelSelector); err != nil {
 		wrong("--watch-label-selector %q: %w", c.WatchLabelSelector, err)
+	}
+	if _, err := labels.Parse(c.WatchConfigsLabelSelector); err != nil {
+		wrong("--watch-configs-label-selector %q: %w", c.WatchConfigsLabelSelector, err)
+	}
+	if slices.Contains(c.OverrideManagers, "") {
+		wrong("--override-manager: an empty name would take over the fields of everybody; name a field manager")
 	}
 	if c.Concurrent < 1 || c.ConcurrentSSA < 1 {
 		wrong("--concurrent and --concurrent-ssa must be at least 1")

@@ -40,6 +40,9 @@ func TestValidate(t *testing.T) {
 		"a log nobody writes":                  {args: []string{all, "--log-encoding=xml"}, says: "--log-encoding"},
 		"no worker":                            {args: []string{all, "--concurrent=0"}, says: "--concurrent"},
 		"a default account that cannot be":     {args: []string{all, "--default-service-account=a/b"}, says: "--default-service-account"},
+		"configs that cannot be chosen":        {args: []string{all, "--watch-configs-label-selector=a=b=c"}, says: "--watch-configs-label-selector"},
+		"configs of any label":                 {args: []string{all, "--watch-configs-label-selector="}},
+		"a manager without a name":             {args: []string{all, "--override-manager="}, says: "--override-manager"},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -88,7 +91,22 @@ func TestFluxFlags(t *testing.T) {
 			"--events-addr=http://notification-controller.flux-system.svc.cluster.local./", "--watch-all-namespaces=true", "--log-level=info",
 			"--log-encoding=json", "--enable-leader-election", "--storage-path=/data", "--storage-adv-addr=source-controller.flux-system.svc.cluster.local.",
 		}},
-		"one without effect yet":              {args: []string{"--sops-age-secret=keys", "--feature-gates=ExternalArtifact=true"}, idle: []string{"--feature-gates", "--sops-age-secret"}},
+		"those without effect": {
+			args: []string{"--controllers=source,kustomize", "--sops-age-secret=keys", "--http-retry=3", "--feature-gates=ExternalArtifact=true"},
+			idle: []string{"--feature-gates=ExternalArtifact=true", "--http-retry", "--sops-age-secret"},
+		},
+		"those of the kustomize controller with effect": {args: []string{
+			"--controllers=kustomize", "--concurrent=2", "--concurrent-ssa=2", "--requeue-dependency=5s", "--no-cross-namespace-refs",
+			"--default-service-account=deployer", "--custom-apply-stage-kinds=rbac.authorization.k8s.io/Role", "--override-manager=one", "--override-manager=two", "--watch-configs-label-selector=a=b",
+			"--feature-gates=DisableConfigWatchers=true,GroupChangeLog=true",
+		}},
+		"the one digest algorithm":           {args: []string{"--artifact-digest-algo=sha256"}},
+		"another digest algorithm":           {args: []string{"--artifact-digest-algo=blake3"}, says: "--artifact-digest-algo=blake3 is refused"},
+		"a default account without its gate": {args: []string{"--default-decryption-service-account=x"}, says: "needs --feature-gates=ObjectLevelWorkloadIdentity=true"},
+		"a default account with its gate": {
+			args: []string{"--default-kubeconfig-service-account=x", "--controllers=kustomize", "--feature-gates=ObjectLevelWorkloadIdentity=true"},
+			idle: []string{"--default-kubeconfig-service-account", "--feature-gates=ObjectLevelWorkloadIdentity=true"},
+		},
 		"remote bases off":                    {args: []string{"--no-remote-bases"}},
 		"remote bases on":                     {args: []string{"--no-remote-bases=false"}, says: "--no-remote-bases=false is refused"},
 		"programs named by a kubeconfig":      {args: []string{"--insecure-kubeconfig-exec"}, says: "--insecure-kubeconfig-exec is refused"},

@@ -4,9 +4,14 @@ package controllers
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"sluice.dev/sluice/internal/fips"
 )
@@ -51,6 +56,11 @@ func (c *Config) Bind(fs *pflag.FlagSet, lookup func(string) (string, bool)) {
 	fs.DurationVar(&c.DependencyRequeue, "requeue-dependency", c.DependencyRequeue, "safety timer of an object that waits for another one; the other's change starts it at once")
 	fs.BoolVar(&c.NoCrossNamespaceRefs, "no-cross-namespace-refs", c.NoCrossNamespaceRefs, "refuse references to another namespace in platform namespaces too")
 	fs.StringVar(&c.DefaultServiceAccount, "default-service-account", c.DefaultServiceAccount, "ServiceAccount of Kustomizations that name none")
+	fs.Var(&c.Features, "feature-gates", "feature gates of Flux 2.9, as Name=true or Name=false (docs/flags.md)")
+	fs.StringVar(&c.WatchConfigsLabelSelector, "watch-configs-label-selector", c.WatchConfigsLabelSelector,
+		"Secrets and ConfigMaps with these labels start the Kustomizations that name them when they change; empty means all")
+	fs.StringArrayVar(&c.OverrideManagers, "override-manager", c.OverrideManagers, "prefix of field managers whose fields are taken over beside kubectl's (repeatable)")
+	fs.Var((*kindList)(&c.CustomStage), "custom-apply-stage-kinds", "kinds that are applied before the others, as group/Kind with commas in between")
 	bindIdle(fs)
 }
 
@@ -65,6 +75,53 @@ func (c *Config) bindOwn(fs *pflag.FlagSet) {
 	fs.Var((*profileFlag)(&c.Profile), "fips-profile", "strict refuses non-approved algorithms, standard tolerates and reports them")
 }
 
+// kindList is a list of kinds as Flux writes it: group/Kind, or Kind alone in the core group, with commas in between.
+type kindList []schema.GroupKind
+
+// String returns the list as Set takes it.
+func (l *kindList) String() string {
+	parts := make([]string, len(*l))
+	for i, kind := range *l {
+		parts[i] = strings.TrimPrefix(kind.Group+"/"+kind.Kind, "/")
+	}
+	return strings.Join(parts, ",")
+}
+
+// Type names the value in the usage of the flag.
+func (l *kindList) Type() string { return "group/Kind,…" }
+
+// Set replaces the list. What could never name a kind is an error: it would be a stage that never happens.
+func (l *kindList) Set(text string) error {
+	*l = nil
+	for part := range strings.SplitSeq(text, ",") {
+		if part = strings.TrimSpace(part); part == "" {
+			continue
+		}
+		kind, err := parseKind(part)
+		if err != nil {
+			return err
+		}
+		*l = append(*l, kind)
+	}
+	return nil
+}
+
+func parseKind(text string) (schema.GroupKind, error) {
+	group, kind, found := strings.Cut(text, "/")
+	if !found {
+		group, kind = "", text
+	}
+	switch {
+	case strings.Contains(kind, "/"):
+		return schema.GroupKind{}, fmt.Errorf("%q: write group/Kind, without a version", text)
+	case group != "" && len(validation.IsDNS1123Subdomain(group)) > 0:
+		return schema.GroupKind{}, fmt.Errorf("%q: %q is not the name of an API group", text, group)
+	case len(validation.IsDNS1035Label(strings.ToLower(kind))) > 0 || kind[0] < 'A' || kind[0] > 'Z':
+		return schema.GroupKind{}, fmt.Errorf("%q: %q is not a kind, such as Role; write group/Kind", text, kind)
+	}
+	return schema.GroupKind{Group: group, Kind: kind}, nil
+}
+
 type profileFlag fips.Profile
 
 func (p *profileFlag) String() string { return fips.Profile(*p).String() }
@@ -76,14 +133,25 @@ func (p *profileFlag) Set(name string) error {
 	return err
 }
 
-// idleFlags are flags of Flux 2.9 whose feature is not here yet. They are parsed, so that existing manifests work, and
-// named in one warning when somebody sets them.
-func idleFlags() []string {
-	return []string{
-		"artifact-digest-algo", "custom-apply-stage-kinds", "default-decryption-service-account", "default-kubeconfig-service-account", "feature-gates", "helm-cache-max-size", "helm-cache-purge-interval",
-		"helm-cache-ttl", "helm-chart-file-max-size", "helm-chart-max-size", "helm-index-max-size", "http-retry", "override-manager",
-		"sops-age-secret", "sops-vault-configmap", "ssh-hostkey-algos", "ssh-kex-algos", "token-cache-max-duration", "token-cache-max-size",
-		"watch-configs-label-selector",
+// idleFlags are flags of Flux 2.9 without effect here, with Flux's defaults. They are parsed, so that existing manifests work,
+// and named in one warning when somebody sets them.
+func idleFlags() map[string]any {
+	return map[string]any{
+		"default-decryption-service-account": "",
+		"default-kubeconfig-service-account": "",
+		"helm-cache-max-size":                0,
+		"helm-cache-purge-interval":          time.Minute,
+		"helm-cache-ttl":                     15 * time.Minute,
+		"helm-chart-file-max-size":           5 << 20,
+		"helm-chart-max-size":                10 << 20,
+		"helm-index-max-size":                50 << 20,
+		"http-retry":                         9,
+		"sops-age-secret":                    "",
+		"sops-vault-configmap":               "",
+		"ssh-hostkey-algos":                  []string{},
+		"ssh-kex-algos":                      []string{},
+		"token-cache-max-duration":           time.Hour,
+		"token-cache-max-size":               100,
 	}
 }
 
@@ -95,30 +163,87 @@ func refusedFlags() map[string]string {
 	}
 }
 
+// digestAlgo is the one algorithm by which artifacts are named and statements are made (spec row S-19).
+const digestAlgo = "sha256"
+
 func bindIdle(fs *pflag.FlagSet) {
-	for _, name := range idleFlags() {
-		fs.StringArray(name, nil, "parsed for compatibility with Flux 2.9; without effect yet")
+	const usage = "accepted for compatibility with Flux 2.9, without effect"
+	for name, value := range idleFlags() {
+		switch value := value.(type) {
+		case int:
+			fs.Int(name, value, usage)
+		case time.Duration:
+			fs.Duration(name, value, usage)
+		case []string:
+			fs.StringSlice(name, value, usage)
+		default:
+			fs.String(name, "", usage)
+		}
 	}
 	for name, why := range refusedFlags() {
 		fs.Bool(name, false, "refused: "+why)
 	}
 	fs.Bool("no-remote-bases", true, "remote bases are always refused; false is an error")
+	fs.String("artifact-digest-algo", digestAlgo, "artifacts are named by "+digestAlgo+"; any other is an error")
 }
 
-// CheckFlags returns an error for a flag that asks for what Sluice refuses, and the names of those set without effect.
+// CheckFlags returns an error for a flag that asks for what Sluice refuses, and the flags and feature gates that were set
+// without effect, sorted.
 func CheckFlags(fs *pflag.FlagSet) (idle []string, err error) {
-	for name, why := range refusedFlags() {
+	for _, name := range slices.Sorted(maps.Keys(refusedFlags())) {
 		if on, getErr := fs.GetBool(name); getErr == nil && on {
-			return nil, fmt.Errorf("--%s is refused: %s; remove the flag", name, why)
+			return nil, fmt.Errorf("--%s is refused: %s; remove the flag", name, refusedFlags()[name])
 		}
 	}
 	if on, getErr := fs.GetBool("no-remote-bases"); getErr == nil && !on {
 		return nil, fmt.Errorf("--no-remote-bases=false is refused: a remote base is fetched unverified; put its content into the source")
 	}
-	for _, name := range idleFlags() {
+	if algo, getErr := fs.GetString("artifact-digest-algo"); getErr == nil && algo != digestAlgo {
+		return nil, fmt.Errorf("--artifact-digest-algo=%s is refused: artifacts are named, and statements about them made, by %s alone; remove the flag",
+			algo, digestAlgo)
+	}
+	if err := checkDefaultAccounts(fs); err != nil {
+		return nil, err
+	}
+	for name := range idleFlags() {
 		if fs.Changed(name) {
 			idle = append(idle, "--"+name)
 		}
 	}
-	return idle, nil
+	return slices.Sorted(slices.Values(append(idle, idleGates(fs)...))), nil
+}
+
+// checkDefaultAccounts refuses a default that Flux refuses, too: without the gate nothing would ever act as it.
+func checkDefaultAccounts(fs *pflag.FlagSet) error {
+	if gatesIn(fs).Enabled(gateWorkloadIdentity) {
+		return nil
+	}
+	for _, name := range []string{"default-decryption-service-account", "default-kubeconfig-service-account"} {
+		if account, err := fs.GetString(name); err == nil && account != "" {
+			return fmt.Errorf("--%s needs --feature-gates=%s=true: set both or neither", name, gateWorkloadIdentity)
+		}
+	}
+	return nil
+}
+
+// gatesIn returns the feature gates that were set.
+func gatesIn(fs *pflag.FlagSet) Features {
+	if f := fs.Lookup("feature-gates"); f != nil {
+		if gates, ok := f.Value.(*Features); ok {
+			return *gates
+		}
+	}
+	return nil
+}
+
+func idleGates(fs *pflag.FlagSet) []string {
+	running, err := fs.GetStringSlice("controllers")
+	if err != nil {
+		return nil // flags of another program
+	}
+	idle := gatesIn(fs).idle(running)
+	for i := range idle {
+		idle[i] = "--feature-gates=" + idle[i]
+	}
+	return idle
 }

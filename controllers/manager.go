@@ -141,8 +141,8 @@ func leaseName(c Config, selected []Descriptor) string {
 }
 
 // listen opens the address that artifacts are served on, so that its port is known before anybody is told.
-func listen(addr string) (net.Listener, error) {
-	l, err := net.Listen("tcp", addr)
+func listen(ctx context.Context, addr string) (net.Listener, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("--storage-addr %q: %w", addr, err)
 	}

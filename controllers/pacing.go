@@ -48,6 +48,6 @@ func fair(ctx context.Context, kube *rest.Config) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	defer resp.Body.Close() //nolint:errcheck // an answer to HEAD has no body
+	defer resp.Body.Close()
 	return resp.Header.Get(flowcontrolv1.ResponseHeaderMatchedFlowSchemaUID) != "", nil
 }

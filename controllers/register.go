@@ -23,9 +23,11 @@ import (
 	"sluice.dev/sluice/controllers/internal/apply/ownership"
 	"sluice.dev/sluice/controllers/internal/artifact"
 	"sluice.dev/sluice/controllers/kustomize"
+	"sluice.dev/sluice/controllers/kustomize/decrypt/unwrap"
 	"sluice.dev/sluice/controllers/kustomize/render"
 	"sluice.dev/sluice/controllers/source"
 	"sluice.dev/sluice/impersonation"
+	"sluice.dev/sluice/impersonation/clusters"
 	"sluice.dev/sluice/impersonation/tokens"
 	"sluice.dev/sluice/internal/build"
 	"sluice.dev/sluice/internal/oci"
@@ -40,7 +42,7 @@ func registerSource(ctx context.Context, p *parts) error {
 	if err != nil {
 		return fmt.Errorf("statement key: %w", err)
 	}
-	if p.storage, err = listen(p.config.StorageAddr); err != nil {
+	if p.storage, err = listen(ctx, p.config.StorageAddr); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(p.config.Storage.Path, 0o700); err != nil {
@@ -98,7 +100,9 @@ func (p *parts) serveArtifacts(handler http.Handler) func(context.Context) error
 		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
 		err := server.Shutdown(bounded)
-		<-stopped
+		if ended := <-stopped; err == nil && !errors.Is(ended, http.ErrServerClosed) {
+			err = ended
+		}
 		return err
 	}
 }
@@ -109,7 +113,13 @@ func registerKustomize(ctx context.Context, p *parts) error {
 		PlatformNamespaces: p.config.platformNamespaces(), PlatformServiceAccount: impersonation.DefaultPlatformServiceAccount,
 		ControllerServiceAccounts: components(), DefaultServiceAccount: p.config.DefaultServiceAccount,
 	}
-	broker, err := tokens.New(tokens.Config{Manager: p.manager.GetConfig(), Scheme: p.manager.GetScheme(), Metrics: metrics.Registry})
+	local, err := tokens.New(tokens.Config{Manager: p.manager.GetConfig(), Scheme: p.manager.GetScheme(), Metrics: metrics.Registry})
+	if err != nil {
+		return err
+	}
+	broker, err := clusters.New(clusters.Config{
+		Local: local, Lockdown: lockdown, Scheme: p.manager.GetScheme(), Digests: p.backend, UserAgent: build.Read().UserAgent(program), Metrics: metrics.Registry,
+	})
 	if err != nil {
 		return err
 	}
@@ -123,7 +133,7 @@ func registerKustomize(ctx context.Context, p *parts) error {
 	}
 	var c *kustomize.Controller
 	wide := func(id impersonation.Identity) bool { return lockdown.Platform(id.Namespace()) }
-	reader := ownership.NewReader(apply.DefaultManager, nil, p.backend)
+	reader := ownership.NewReader(apply.DefaultManager, p.config.OverrideManagers, p.backend)
 	label := apply.Owner{Group: apply.KustomizeGroup}.Label()
 	drifts, err := drift.New(drift.Config{
 		Reader: reader, Label: label, Wide: wide,
@@ -136,14 +146,26 @@ func registerKustomize(ctx context.Context, p *parts) error {
 	if err != nil {
 		return err
 	}
-	writer, err := apply.NewEngine(apply.Config{Reader: reader, Digests: p.backend, Drift: drifts, Concurrency: p.config.ConcurrentSSA})
+	configs, err := p.configs(func(owner client.ObjectKey) { c.Wake(owner, 0) })
+	if err != nil {
+		return err
+	}
+	writer, err := apply.NewEngine(apply.Config{
+		Reader: reader, Digests: p.backend, Drift: drifts, Concurrency: p.config.ConcurrentSSA,
+		MigrateAPIVersion: p.config.Features.Enabled(gateMigrateAPIVersion),
+	})
 	if err != nil {
 		return err
 	}
 	if c, err = kustomize.New(kustomize.Config{
 		Reader: p.manager.GetClient(), Broker: broker, Lockdown: lockdown, Decider: p.policy, Fetcher: fetcher, ArtifactServer: p.artifactServer(),
+		Waiver:   func(applier, source string) verify.Waiver { return p.policy.Parameters().Waiver(applier, source) },
 		Renderer: render.New(render.Limits{}), Engine: writer, Drift: drifts, Health: healths, Ledger: evidence, Digests: p.backend,
+		Decryption: unwrap.Config{
+			Policy: p.fips, Backend: p.backend, Client: unwrap.NewClient(build.Read().UserAgent(program)), Now: time.Now,
+		},
 		MemoryDir: filepath.Join(p.config.StateDir, "kustomize", "memory"), NoCrossNamespaceRefs: p.config.NoCrossNamespaceRefs, Now: time.Now,
+		Configs: configs, Sources: p.sources(), CustomStage: p.config.CustomStage, Choices: p.config.Features.choices(), Settings: p.config.settings(),
 	}); err != nil {
 		return err
 	}
@@ -156,6 +178,43 @@ func registerKustomize(ctx context.Context, p *parts) error {
 		return err
 	}
 	return c.Register(ctx, p.manager, p.deps(recorder), p.harness(kustomize.StatusManager), p.config.Concurrent)
+}
+
+// configs returns the watches of what Kustomizations name, run by the manager, or nil where the operator wants none.
+func (p *parts) configs(notify func(client.ObjectKey)) (*kustomize.Configs, error) {
+	if p.config.Features.Enabled(gateDisableConfigs) {
+		return nil, nil
+	}
+	configs, err := kustomize.NewConfigs(p.config.WatchConfigsLabelSelector, notify)
+	if err != nil {
+		return nil, err
+	}
+	return configs, p.manager.Add(led(configs.Run))
+}
+
+// sources returns what reads sources: the cache, or the API server where the operator asks for that.
+func (p *parts) sources() client.Reader {
+	if p.config.Features.Enabled(gateDirectSources) {
+		return kustomize.Direct(p.manager.GetAPIReader(), p.manager.GetScheme())
+	}
+	return p.manager.GetClient()
+}
+
+// settings identifies what a Kustomization's objects depend on beside their inputs: the program, its gates, and whose fields it
+// takes over.
+func (c Config) settings() string {
+	return fmt.Sprintf("%s %s %q", build.Read().Version, c.Features, c.OverrideManagers)
+}
+
+// choices are the gates of the Kustomization controller as what they mean there.
+func (f Features) choices() kustomize.Choices {
+	return kustomize.Choices{
+		LenientSubstitution: !f.Enabled(gateStrictSubstitutions),
+		AdditiveReadyExpr:   f.Enabled(gateAdditiveReadyExpr),
+		PatientHealth:       f.Enabled(gateDisableFailFast),
+		TellCanceled:        f.Enabled(gateCancelHealthChecks),
+		GroupedLog:          f.Enabled(gateGroupChangeLog),
+	}
 }
 
 // led is a runnable of the leader.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/pflag"
@@ -48,8 +49,8 @@ func run(args []string) int {
 	if err != nil {
 		return fail(2, err)
 	}
-	for _, name := range idle {
-		fmt.Fprintf(os.Stderr, "sluice-manager: %s is accepted and has no effect yet\n", name)
+	if len(idle) > 0 {
+		fmt.Fprintf(os.Stderr, "sluice-manager: accepted without effect: %s (see docs/flags.md)\n", strings.Join(idle, ", "))
 	}
 	kube, err := kubeConfig()
 	if err != nil {

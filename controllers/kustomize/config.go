@@ -7,6 +7,7 @@ import (
 	"errors"
 	"time"
 
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sluice.dev/sluice/compliance/ledger"
@@ -14,17 +15,19 @@ import (
 	"sluice.dev/sluice/controllers/internal/apply/drift"
 	"sluice.dev/sluice/controllers/internal/apply/health"
 	"sluice.dev/sluice/controllers/internal/artifact"
+	"sluice.dev/sluice/controllers/kustomize/decrypt/unwrap"
 	"sluice.dev/sluice/controllers/kustomize/render"
 	"sluice.dev/sluice/impersonation"
 	"sluice.dev/sluice/internal/fips"
+	"sluice.dev/sluice/internal/verify"
 	"sluice.dev/sluice/policy"
 )
 
 // Fetcher gets the content of an artifact together with its proof.
 type Fetcher interface {
 	Fetch(ctx context.Context, want artifact.Want) (artifact.Verified, error)
-	// Holds reports whether Fetch would find the content here.
-	Holds(want artifact.Want) bool
+	// Holds reports whether Fetch would find content of this digest here.
+	Holds(digest string) bool
 }
 
 // Recorder keeps the evidence of what was intended and what came of it. An error stops the run before anything is
@@ -48,6 +51,9 @@ type Config struct {
 	// Fetcher gets artifacts from ArtifactServer.
 	Fetcher        Fetcher
 	ArtifactServer string
+	// Waiver says whether the platform lets a namespace apply what was not verified of a source in another one, or the same.
+	// Nil lets nobody.
+	Waiver func(applier, source string) verify.Waiver
 	// Renderer builds, Engine writes, Drift and Health watch.
 	Renderer *render.Renderer
 	Engine   *apply.Engine
@@ -55,14 +61,42 @@ type Config struct {
 	Health   *health.Tracker
 	// Ledger keeps evidence.
 	Ledger Recorder
+	// Decryption is what opening SOPS keys takes.
+	Decryption unwrap.Config
 	// Digests computes digests.
 	Digests fips.Digests
 	// MemoryDir is the folder in which what runs leave behind is kept for the next process; empty keeps nothing.
 	MemoryDir string
 	// NoCrossNamespaceRefs binds the platform's namespaces to their own, too.
 	NoCrossNamespaceRefs bool
+	// Configs watches the Secrets and ConfigMaps that objects name. Nil leaves their changes to the interval.
+	Configs *Configs
+	// Sources reads source objects. Nil means Reader; use Direct to read past the cache.
+	Sources client.Reader
+	// CustomStage are the kinds that are applied before the others of a set.
+	CustomStage []schema.GroupKind
+	// Settings identifies the program and the operator's choices. When it is another than at the last run, in this process or an
+	// earlier one, everything is built and compared again.
+	Settings string
+	// Choices are Flux's feature gates, as what they mean here. The zero Choices are Flux's defaults.
+	Choices Choices
 	// Now is the clock.
 	Now func() time.Time
+}
+
+// Choices are what Flux puts behind feature gates.
+type Choices struct {
+	// LenientSubstitution replaces a variable that has neither a value nor a default with nothing, rather than refusing it
+	// (StrictPostBuildSubstitutions=false).
+	LenientSubstitution bool
+	// AdditiveReadyExpr asks a dependency with a readyExpr to be ready besides (AdditiveCELDependencyCheck).
+	AdditiveReadyExpr bool
+	// PatientHealth waits for an object that has failed until the timeout, as for any other (DisableFailFastBehavior).
+	PatientHealth bool
+	// TellCanceled tells in an event that something newer has ended a wait for health (CancelHealthCheckOnNewRevision).
+	TellCanceled bool
+	// GroupedLog logs what was applied by action instead of by object (GroupChangeLog).
+	GroupedLog bool
 }
 
 // Validate reports the first field that is missing.
@@ -75,5 +109,5 @@ func (c Config) Validate() error {
 	case c.Digests == nil, c.Now == nil, c.ArtifactServer == "":
 		return errors.New("kustomize: Digests, Now and ArtifactServer are required")
 	}
-	return c.Lockdown.Validate()
+	return errors.Join(c.Decryption.Validate(), c.Lockdown.Validate())
 }

@@ -32,12 +32,18 @@ type Controller struct {
 	memory *memory
 	recall recall
 	waker  *harness.Waker
+	// absences are of artifacts, and sets digests for the history.
+	absences absences
+	sets     setDigests
 }
 
 // New returns a controller.
 func New(config Config) (*Controller, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
+	}
+	if config.Sources == nil {
+		config.Sources = config.Reader
 	}
 	kept, err := newRecall(config.MemoryDir, config.Now())
 	if err != nil {
@@ -79,7 +85,7 @@ func (c *Controller) Loop() harness.Loop[*kustomizev1.Kustomization, run] {
 // fetching announces a download, for the condition Reconciling (spec row K-02). Content that is here already is not worth
 // a status write.
 func (c *Controller) fetching(obj *kustomizev1.Kustomization, r *run) string {
-	if r.unchanged || c.config.Fetcher.Holds(c.want(r)) {
+	if r.unchanged || c.config.Fetcher.Holds(r.source.artifact.Digest) {
 		return ""
 	}
 	return phase("Fetching manifests", obj, r)

@@ -23,9 +23,17 @@ const maxDependencyPath = 1000
 // lookup returns a Kustomization, or nil where there is none.
 type lookup func(ctx context.Context, key types.NamespacedName) (*kustomizev1.Kustomization, error)
 
+// expectation is what dependencies are held to.
+type expectation struct {
+	// revision is that of the dependant's own source.
+	revision string
+	// additive holds a dependency with a readyExpr to the rest, too.
+	additive bool
+}
+
 // checkDependencies returns nil when every dependency of obj is ready, Wait while one is not, and Invalid for a cycle
-// or an expression that cannot be compiled. revision is that of obj's own source.
-func checkDependencies(ctx context.Context, obj *kustomizev1.Kustomization, revision string, get lookup) error {
+// or an expression that cannot be compiled.
+func checkDependencies(ctx context.Context, obj *kustomizev1.Kustomization, want expectation, get lookup) error {
 	if len(obj.Spec.DependsOn) == 0 {
 		return nil
 	}
@@ -43,14 +51,14 @@ func checkDependencies(ctx context.Context, obj *kustomizev1.Kustomization, revi
 		if dep == nil {
 			return notReady(key, "not found")
 		}
-		if err := checkDependency(obj, dep, ref, revision); err != nil {
+		if err := checkDependency(obj, dep, ref, want); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func checkDependency(obj, dep *kustomizev1.Kustomization, ref kustomizev1.DependencyReference, revision string) error {
+func checkDependency(obj, dep *kustomizev1.Kustomization, ref kustomizev1.DependencyReference, want expectation) error {
 	key := types.NamespacedName{Namespace: dep.Namespace, Name: dep.Name}
 	if ref.ReadyExpr != "" {
 		ok, err := evaluateReady(ref.ReadyExpr, obj, dep)
@@ -60,15 +68,17 @@ func checkDependency(obj, dep *kustomizev1.Kustomization, ref kustomizev1.Depend
 		if !ok {
 			return notReady(key, "readyExpr is false")
 		}
-		return nil
+		if !want.additive {
+			return nil
+		}
 	}
 	switch {
 	case dep.Status.ObservedGeneration != dep.Generation:
 		return notReady(key, "its latest spec is not reconciled yet")
 	case !apimeta.IsStatusConditionTrue(dep.Status.Conditions, meta.ReadyCondition):
 		return notReady(key, "it is not ready")
-	case sameSource(obj, dep) && dep.Status.LastAppliedRevision != revision:
-		return notReady(key, "it has not applied revision "+revision+" yet")
+	case sameSource(obj, dep) && dep.Status.LastAppliedRevision != want.revision:
+		return notReady(key, "it has not applied revision "+want.revision+" yet")
 	}
 	return nil
 }

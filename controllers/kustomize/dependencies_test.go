@@ -37,6 +37,7 @@ func TestCheckDependencies(t *testing.T) {
 		objs     []string
 		change   func(self, dep *kustomizev1.Kustomization)
 		revision string
+		additive bool
 		want     fault.Kind
 		wantSays string // empty: no error
 	}{
@@ -50,16 +51,20 @@ func TestCheckDependencies(t *testing.T) {
 			objs: []string{"x: y", "y:"}, revision: "r2",
 			change: func(_, dep *kustomizev1.Kustomization) { dep.Spec.SourceRef.Name = "other" },
 		},
-		"a cycle names its members":            {objs: []string{"x: y", "y: z", "z: x"}, want: fault.Invalid, wantSays: "a/x → a/y → a/z → a/x"},
-		"itself":                               {objs: []string{"x: x"}, want: fault.Invalid, wantSays: "a/x → a/x"},
-		"leading into a cycle is no cycle":     {objs: []string{"x: y", "y: z", "z: y"}, revision: "r1"},
-		"an expression replaces the check":     {objs: []string{"x: y", "y:"}, revision: "r2", change: expression("dep.metadata.name == 'y' && self.metadata.name == 'x'")},
-		"a false expression is waited":         {objs: []string{"x: y", "y:"}, change: expression("dep.metadata.generation > 1"), want: fault.Wait, wantSays: "readyExpr is false"},
-		"an expression without its field":      {objs: []string{"x: y", "y:"}, change: expression("dep.status.nothing == 1"), want: fault.Wait, wantSays: "no such key"},
-		"an expression that does not compile":  {objs: []string{"x: y", "y:"}, change: expression("dep."), want: fault.Invalid, wantSays: `readyExpr "dep."`},
-		"an expression that is no boolean":     {objs: []string{"x: y", "y:"}, change: expression("'yes'"), want: fault.Invalid, wantSays: "not a boolean"},
-		"an expression that costs too much":    {objs: []string{"x: y", "y:"}, change: expression(costly), want: fault.Wait, wantSays: "cost"},
-		"an expression gives dynamic no bool":  {objs: []string{"x: y", "y:"}, change: expression("dep.metadata.name"), want: fault.Invalid, wantSays: "not a boolean"},
+		"a cycle names its members":        {objs: []string{"x: y", "y: z", "z: x"}, want: fault.Invalid, wantSays: "a/x → a/y → a/z → a/x"},
+		"itself":                           {objs: []string{"x: x"}, want: fault.Invalid, wantSays: "a/x → a/x"},
+		"leading into a cycle is no cycle": {objs: []string{"x: y", "y: z", "z: y"}, revision: "r1"},
+		"an expression replaces the check": {objs: []string{"x: y", "y:"}, revision: "r2", change: readyExpr("dep.metadata.name == 'y' && self.metadata.name == 'x'")},
+		"an expression beside the check": {
+			objs: []string{"x: y", "y:"}, revision: "r2", additive: true, change: readyExpr("true"), want: fault.Wait, wantSays: "has not applied revision r2",
+		},
+		"an expression and the check hold":     {objs: []string{"x: y", "y:"}, revision: "r1", additive: true, change: readyExpr("true")},
+		"a false expression is waited":         {objs: []string{"x: y", "y:"}, change: readyExpr("dep.metadata.generation > 1"), want: fault.Wait, wantSays: "readyExpr is false"},
+		"an expression without its field":      {objs: []string{"x: y", "y:"}, change: readyExpr("dep.status.nothing == 1"), want: fault.Wait, wantSays: "no such key"},
+		"an expression that does not compile":  {objs: []string{"x: y", "y:"}, change: readyExpr("dep."), want: fault.Invalid, wantSays: `readyExpr "dep."`},
+		"an expression that is no boolean":     {objs: []string{"x: y", "y:"}, change: readyExpr("'yes'"), want: fault.Invalid, wantSays: "not a boolean"},
+		"an expression that costs too much":    {objs: []string{"x: y", "y:"}, change: readyExpr(costly), want: fault.Wait, wantSays: "cost"},
+		"an expression gives dynamic no bool":  {objs: []string{"x: y", "y:"}, change: readyExpr("dep.metadata.name"), want: fault.Invalid, wantSays: "not a boolean"},
 		"a diamond is no cycle":                {objs: []string{"x: y z", "y: w", "z: w", "w:"}, revision: "r1"},
 		"the first dependency not ready is it": {objs: []string{"x: y z", "y:"}, revision: "r1", want: fault.Wait, wantSays: "'a/z'"},
 	}
@@ -73,7 +78,7 @@ func TestCheckDependencies(t *testing.T) {
 			if tc.change != nil {
 				tc.change(self, objs[types.NamespacedName{Namespace: "a", Name: "y"}])
 			}
-			err := checkDependencies(t.Context(), self, tc.revision, get)
+			err := checkDependencies(t.Context(), self, expectation{revision: tc.revision, additive: tc.additive}, get)
 			if tc.wantSays == "" {
 				if err != nil {
 					t.Errorf("error %v, want none", err)
@@ -91,7 +96,7 @@ func TestCheckDependencies(t *testing.T) {
 const costly = `[1,2,3,4,5,6,7,8,9,10].map(a, [1,2,3,4,5,6,7,8,9,10].map(b, [1,2,3,4,5,6,7,8,9,10].map(c, [1,2,3,4,5,6,7,8,9,10].map(d,` +
 	` [1,2,3,4,5,6,7,8,9,10].map(e, [1,2,3,4,5,6,7,8,9,10].map(f, a)))))).size() > 0`
 
-func expression(text string) func(self, dep *kustomizev1.Kustomization) {
+func readyExpr(text string) func(self, dep *kustomizev1.Kustomization) {
 	return func(self, _ *kustomizev1.Kustomization) { self.Spec.DependsOn[0].ReadyExpr = text }
 }
 

@@ -26,10 +26,11 @@ func (c *Controller) entry(t ledger.Type, obj *kustomizev1.Kustomization) ledger
 
 // recordIntent makes sure that what is about to be written is on disk first. Without a ledger nothing is written.
 func (c *Controller) recordIntent(ctx context.Context, obj *kustomizev1.Kustomization, r *run, p apply.Plan) error {
-	claim := r.content.Proof().Claim()
+	proof := r.content.Proof()
+	claim := proof.Claim()
 	return c.intendChanges(ctx, obj, r, ledger.Intent{
 		Source: claim.Origin.URL, Revision: claim.Revision, Digest: claim.Digest,
-		Verification: string(claim.Statement.Method), Signer: claim.Statement.Signer,
+		Verification: string(claim.Statement.Method), Signer: claim.Statement.Signer, Unverified: proof.Waived(),
 		Bundle: r.decision.Bundle, Parameters: r.decision.Parameters, Input: r.decision.Input,
 		Changes: planned(p),
 	})
@@ -41,7 +42,7 @@ func (c *Controller) recordDeletion(ctx context.Context, obj *kustomizev1.Kustom
 }
 
 func (c *Controller) intendChanges(ctx context.Context, obj *kustomizev1.Kustomization, r *run, intent ledger.Intent) (err error) {
-	intent.Identity = r.identity.String()
+	intent.Identity = r.client.Actor()
 	r.evidence = c.entry(ledger.ApplyIntent, obj)
 	if r.intent, err = c.config.Ledger.Intend(ctx, r.evidence, intent); err != nil {
 		return fault.New(fault.Retry, meta.ReconciliationFailedReason, "nothing was written: the ledger did not take the intent: %w", err)
@@ -107,7 +108,9 @@ func deletions(objects inventory.Inventory) []ledger.Change {
 		if ids[0].Group != "" {
 			api = ids[0].Group + "/" + api
 		}
-		changes = append(changes, ledger.Change{Action: ledger.Delete, Object: subject(ids[0], api)})
+		for _, id := range ids { // whichever of them it is (weakness W11)
+			changes = append(changes, ledger.Change{Action: ledger.Delete, Object: subject(id, api)})
+		}
 	}
 	return changes
 }

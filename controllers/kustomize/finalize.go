@@ -23,7 +23,7 @@ func (c *Controller) finalize(ctx context.Context, obj *kustomizev1.Kustomizatio
 	key := keyOf(obj)
 	c.config.Health.Stop(key)
 	objects := inventory.Read(obj.Status.Inventory)
-	if obj.Spec.Suspend || objects.Len() == 0 {
+	if !takesAway(obj) || objects.Len() == 0 {
 		c.forget(obj)
 		return nil
 	}
@@ -32,8 +32,10 @@ func (c *Controller) finalize(ctx context.Context, obj *kustomizev1.Kustomizatio
 		return err
 	}
 	if !client.Valid() {
-		n.AddEvent(events.Event{Severity: events.Error, Reason: meta.PruneFailedReason,
-			Message: "the ServiceAccount of this Kustomization is gone: its objects were left in the cluster, delete them by hand: " + list(objects)})
+		n.AddEvent(events.Event{
+			Severity: events.Error, Reason: meta.PruneFailedReason,
+			Message: "the ServiceAccount of this Kustomization is gone: its objects were left in the cluster, delete them by hand: " + list(objects),
+		})
 		c.forget(obj)
 		return nil
 	}
@@ -64,24 +66,37 @@ func (c *Controller) finalize(ctx context.Context, obj *kustomizev1.Kustomizatio
 
 func (c *Controller) forget(obj *kustomizev1.Kustomization) {
 	c.config.Engine.Forget(keyOf(obj))
+	c.config.Configs.forget(keyOf(obj))
 	c.forgetRun(obj)
+	c.memory.remove(keyOf(obj))
+	c.absences.end(keyOf(obj))
+	c.sets.forget(keyOf(obj))
 }
 
-// finalizer returns the client to delete with. It is invalid when the ServiceAccount certainly does not exist: then nobody
-// may delete, and waiting would keep the object for ever. Any other error is one to try again.
+// finalizer returns the client to delete with. It is invalid when the object's ServiceAccount certainly does not exist: then
+// nobody may delete, nor read the credentials of a remote cluster, and waiting would keep the object for ever. Any other error
+// is one to try again, a missing kubeconfig too (spec row K-33).
 func (c *Controller) finalizer(ctx context.Context, obj *kustomizev1.Kustomization) (impersonation.Client, error) {
 	id, err := impersonation.Resolve(tenanted{obj}, c.config.Lockdown)
 	if err != nil {
 		return impersonation.Client{}, err
 	}
-	client, err := c.config.Broker.Client(ctx, id, impersonation.Target{})
-	if err == nil {
-		return client, nil
+	target, err := impersonation.ResolveTarget(tenanted{obj}, obj.Spec.KubeConfig, c.config.Lockdown)
+	if err != nil {
+		return impersonation.Client{}, err
 	}
+	client, err := c.config.Broker.Client(ctx, id, impersonation.Target{})
 	if errors.Is(err, impersonation.ErrNoServiceAccount) {
 		return impersonation.Client{}, nil
 	}
-	return impersonation.Client{}, fault.New(fault.Retry, meta.PruneFailedReason, "delete the objects as %s: %w", id, err)
+	if err == nil && target.Remote() {
+		client, err = c.config.Broker.Client(ctx, id, target)
+	}
+	if err != nil {
+		return impersonation.Client{}, fault.New(fault.Retry, meta.PruneFailedReason,
+			"delete the objects as %s: %w (or set spec.deletionPolicy to Orphan to leave them in the cluster)", id, err)
+	}
+	return client, nil
 }
 
 // list names objects, for a message.

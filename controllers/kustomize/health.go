@@ -27,7 +27,7 @@ const defaultHealthAPI = "apps/v1"
 func (c *Controller) assess(ctx context.Context, obj *kustomizev1.Kustomization, r *run) error {
 	key := keyOf(obj)
 	last, _ := c.memory.get(key)
-	refs := healthRefs(obj, last.applied)
+	refs := healthRefs(obj, last.applied, r.checks)
 	if len(refs) == 0 {
 		c.config.Health.Stop(key)
 		r.RemoveCondition(meta.HealthyCondition)
@@ -35,7 +35,9 @@ func (c *Controller) assess(ctx context.Context, obj *kustomizev1.Kustomization,
 	}
 	anew := !slices.Equal(refs, last.healthRefs)
 	if anew {
-		c.config.Health.Watch(key, r.client, refs, func(owner types.NamespacedName) { c.wake(owner, 0) })
+		if err := c.config.Health.Watch(key, r.client, refs, func(owner types.NamespacedName) { c.wake(owner, 0) }); err != nil {
+			return fault.New(fault.Invalid, meta.InvalidCELExpressionReason, "%w", err)
+		}
 		last.healthRefs, last.healthSince, last.healthy = refs, c.config.Now(), last.recalled && last.healthy
 		c.memory.set(key, last)
 	}
@@ -77,7 +79,7 @@ func (c *Controller) judge(obj *kustomizev1.Kustomization, r *run, last remember
 	case summary.Ready:
 		c.noteHealthy(obj, r, &last)
 		return nil
-	case len(summary.Failed) > 0:
+	case len(summary.Failed) > 0 && !c.config.Choices.PatientHealth:
 		last.healthy = false
 		c.memory.set(key, last)
 		return c.unhealthy(obj, r, "health check failed: %s", summary.Message())
@@ -127,14 +129,21 @@ func (c *Controller) unhealthy(_ *kustomizev1.Kustomization, r *run, format, wha
 }
 
 // healthRefs are the objects whose health is asked for: all that were applied with spec.wait, else those of
-// spec.healthChecks.
-func healthRefs(obj *kustomizev1.Kustomization, applied []health.Ref) []health.Ref {
+// spec.healthChecks. Their status is told by the checks, where these have expressions for the kind (spec row K-36).
+func healthRefs(obj *kustomizev1.Kustomization, applied []health.Ref, checks health.Checks) []health.Ref {
+	if len(checks) > 0 {
+		applied = slices.Clone(applied)
+		for i, ref := range applied {
+			applied[i].Expressions = checks.For(ref.GVK.GroupKind())
+		}
+	}
 	if obj.Spec.Wait {
 		return applied
 	}
 	var refs []health.Ref
 	for _, check := range obj.Spec.HealthChecks {
 		ref := checkRef(obj, check)
+		ref.Expressions = checks.For(ref.GVK.GroupKind())
 		if ref.GVK.Kind == kustomizev1.KustomizationKind && ref.GVK.Group == kustomizev1.GroupVersion.Group && ref.Name == keyOf(obj) {
 			continue // its own readiness depends on this
 		}

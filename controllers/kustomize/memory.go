@@ -3,9 +3,6 @@
 package kustomize
 
 import (
-	"crypto"
-	"encoding/hex"
-	"fmt"
 	"sync"
 	"time"
 
@@ -13,13 +10,12 @@ import (
 
 	"sluice.dev/sluice/controllers/internal/apply"
 	"sluice.dev/sluice/controllers/internal/apply/health"
-	"sluice.dev/sluice/internal/fips"
 )
 
 // remembered is what is known of the last successful run of an object. What of it outlives the process stands in recall.go.
 type remembered struct {
-	// inputs is the digest of everything the run depended on; see inputs.
-	inputs string
+	// inputs identify everything the run depended on.
+	inputs inputs
 	// set is the digest of the rendered set, and began when the run that applied it began.
 	set   string
 	began time.Time
@@ -38,27 +34,30 @@ type remembered struct {
 
 // inputs are what a run depends on. Equal inputs and no drift mean that nothing is to be done.
 type inputs struct {
-	uid        types.UID
-	generation int64
-	digest     string // of the artifact
-	revision   string
-	variables  string // digest of spec.postBuild.substituteFrom
-	policy     string // digests of rules and parameters
-}
-
-// sum returns the digest of all inputs.
-func (in inputs) sum(digests fips.Digests) (string, error) {
-	sum, err := fips.Sum(digests, crypto.SHA256, fmt.Appendf(nil, "%#v", in))
-	return hex.EncodeToString(sum), err
+	UID        types.UID
+	Generation int64
+	Digest     string // of the artifact
+	Revision   string
+	Variables  string // digest of spec.postBuild.substituteFrom
+	Policy     string // digests of rules and parameters
+	Settings   string // the program and the operator's choices
+	Cluster    string // digest of the remote cluster and its credentials
+	Keys       string // digest of spec.decryption.secretRef
+	Verify     bool   // the source asks for verification
+	Inventory  string // digest of the inventory that a run finds, and of the one that it leaves behind
 }
 
 // memory holds what is remembered, by object.
 type memory struct {
 	mu   sync.Mutex
 	runs map[types.NamespacedName]remembered
+	// clusters says where each object acted last; it outlives what is remembered of a run.
+	clusters map[types.NamespacedName]string
 }
 
-func newMemory() *memory { return &memory{runs: map[types.NamespacedName]remembered{}} }
+func newMemory() *memory {
+	return &memory{runs: map[types.NamespacedName]remembered{}, clusters: map[types.NamespacedName]string{}}
+}
 
 func (m *memory) get(key types.NamespacedName) (remembered, bool) {
 	m.mu.Lock()
@@ -77,4 +76,21 @@ func (m *memory) forget(key types.NamespacedName) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.runs, key)
+}
+
+// moved notes on which cluster an object acts now, and reports whether it was another one before.
+func (m *memory) moved(key types.NamespacedName, cluster string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	was, known := m.clusters[key]
+	m.clusters[key] = cluster
+	return known && was != cluster
+}
+
+// remove drops everything about an object that is gone.
+func (m *memory) remove(key types.NamespacedName) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.runs, key)
+	delete(m.clusters, key)
 }

@@ -40,7 +40,7 @@ type recall struct {
 // saved is a file's content.
 type saved struct {
 	Format int
-	Inputs string
+	Inputs inputs
 	Set    string
 	Began  time.Time
 	// Healthy says that the wait for health had ended well.
@@ -109,8 +109,13 @@ func (k recall) save(obj *kustomizev1.Kustomization, r remembered, known map[dri
 	return k.root.Rename(name+".new", name)
 }
 
-// guessable reports whether values of Secrets are among the inputs: with few possible values, their digest tells which.
+// guessable reports whether values of Secrets are among the inputs, or decrypted ones in the set: with few possible values,
+// their digest tells which. The credentials of a remote cluster are such values; nor is what was left behind there to be looked
+// for in another cluster, if the credentials lead to one by the next start.
 func guessable(obj *kustomizev1.Kustomization) bool {
+	if obj.Spec.Decryption != nil || obj.Spec.KubeConfig != nil {
+		return true
+	}
 	if obj.Spec.PostBuild == nil {
 		return false
 	}
@@ -173,7 +178,7 @@ func (c *Controller) remember(obj *kustomizev1.Kustomization, what remembered) {
 // forgetRun makes the next run compare everything.
 func (c *Controller) forgetRun(obj *kustomizev1.Kustomization) {
 	c.memory.forget(keyOf(obj))
-	_ = c.recall.drop(obj.UID) // a file that stays is a hint about inputs that no run will have again
+	_ = c.recall.drop(obj.UID) // a file that stays is about an inventory that no run will find again
 }
 
 // lastRun returns what is known of the last successful run. What an earlier process has left is taken over with its watches,
@@ -182,6 +187,9 @@ func (c *Controller) lastRun(obj *kustomizev1.Kustomization, r *run) (remembered
 	key := keyOf(obj)
 	if last, ok := c.memory.get(key); ok {
 		return last, true
+	}
+	if guessable(obj) { // a file from before it was is about other inputs, and perhaps another cluster
+		return remembered{}, false
 	}
 	last, known, ok := c.recall.load(obj.UID)
 	if !ok {

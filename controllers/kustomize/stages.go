@@ -17,11 +17,13 @@ import (
 	"sluice.dev/sluice/compliance/ledger"
 	"sluice.dev/sluice/controllers/internal/apply"
 	"sluice.dev/sluice/controllers/internal/apply/drift"
+	"sluice.dev/sluice/controllers/internal/apply/health"
 	"sluice.dev/sluice/controllers/internal/apply/inventory"
 	"sluice.dev/sluice/controllers/internal/artifact"
 	"sluice.dev/sluice/controllers/internal/events"
 	"sluice.dev/sluice/controllers/internal/gate"
 	"sluice.dev/sluice/controllers/internal/harness"
+	"sluice.dev/sluice/controllers/kustomize/decrypt/unwrap"
 	"sluice.dev/sluice/controllers/kustomize/render"
 	"sluice.dev/sluice/impersonation"
 	"sluice.dev/sluice/internal/fault"
@@ -33,12 +35,15 @@ import (
 type run struct {
 	harness.Notes
 
-	identity  impersonation.Identity
+	identity impersonation.Identity
+	target   impersonation.Target
+	// local reads what the object names in its own cluster; client acts, there or on a remote cluster.
+	local     impersonation.Client
 	client    impersonation.Client
 	source    feed
 	inputs    inputs
-	inputSum  string
 	variables map[string]string
+	keys      unwrap.Credentials
 	last      remembered
 	// unchanged says that nothing the run depends on has moved; settled, that a new revision renders to what is there.
 	unchanged bool
@@ -47,6 +52,8 @@ type run struct {
 	objects   []*unstructured.Unstructured
 	set       apply.Set
 	plan      apply.Plan
+	ignore    apply.Ignore
+	checks    health.Checks
 	decision  policy.Decision
 	result    apply.Result
 	started   time.Time
@@ -76,6 +83,9 @@ func (c *Controller) admit(ctx context.Context, obj *kustomizev1.Kustomization, 
 	if r.identity, err = impersonation.Resolve(tenanted{obj}, c.config.Lockdown); err != nil {
 		return err
 	}
+	if r.target, err = impersonation.ResolveTarget(tenanted{obj}, obj.Spec.KubeConfig, c.config.Lockdown); err != nil {
+		return err
+	}
 	content, err := gate.Object(obj, kustomizev1.GroupVersion.WithKind(kustomizev1.KustomizationKind))
 	if err != nil {
 		return err
@@ -83,37 +93,22 @@ func (c *Controller) admit(ctx context.Context, obj *kustomizev1.Kustomization, 
 	decision, err := gate.Check(ctx, c.config.Decider, policy.Query{
 		Stage: policy.Spec, Platform: platform, Identity: r.identity.String(), Object: content, OwnNamespaces: c.config.Lockdown.PlatformNamespaces,
 	})
-	r.inputs.policy = decision.Bundle + " " + decision.Parameters
+	r.inputs.Policy = decision.Bundle + " " + decision.Parameters
 	if err != nil {
 		return err
 	}
-	return refuseUnsupported(obj)
-}
-
-// refuseUnsupported names what this version cannot do, rather than doing something else than was asked for.
-func refuseUnsupported(obj *kustomizev1.Kustomization) error {
-	field := ""
-	switch {
-	case obj.Spec.KubeConfig != nil:
-		field = "spec.kubeConfig"
-	case obj.Spec.Decryption != nil:
-		field = "spec.decryption"
-	case len(obj.Spec.HealthCheckExprs) > 0:
-		field = "spec.healthCheckExprs"
-	case len(obj.Spec.Ignore) > 0:
-		field = "spec.ignore"
-	default:
-		return nil
+	if err := checkDecryption(obj); err != nil {
+		return err
 	}
-	return fault.New(fault.Invalid, meta.FeatureGateDisabledReason, "%s is not supported by this version: remove it", field)
+	return c.readRules(obj, r)
 }
 
 // depend finds the source, and waits for what the object depends on.
 func (c *Controller) depend(ctx context.Context, obj *kustomizev1.Kustomization, r *run) (err error) {
-	if r.source, err = findSource(ctx, c.config.Reader, obj); err != nil {
+	if r.source, err = findSource(ctx, c.config.Sources, obj); err != nil {
 		return err
 	}
-	return checkDependencies(ctx, obj, r.source.artifact.Revision, c.lookup)
+	return checkDependencies(ctx, obj, expectation{revision: r.source.artifact.Revision, additive: c.config.Choices.AdditiveReadyExpr}, c.lookup)
 }
 
 func (c *Controller) lookup(ctx context.Context, key types.NamespacedName) (*kustomizev1.Kustomization, error) {
@@ -121,17 +116,24 @@ func (c *Controller) lookup(ctx context.Context, key types.NamespacedName) (*kus
 	if err := c.config.Reader.Get(ctx, key, &dep); client.IgnoreNotFound(err) != nil {
 		return nil, fault.New(fault.Retry, meta.DependencyNotReadyReason, "get dependency '%s': %w", key, err)
 	} else if err != nil {
-		return nil, nil
+		return nil, nil //nolint:nilerr // there is none
 	}
 	return &dep, nil
 }
 
-// connect gets the tenant's client, and with it the variables the tenant may read.
+// connect gets the tenant's clients, and with them the variables and the decryption keys the tenant may read.
 func (c *Controller) connect(ctx context.Context, obj *kustomizev1.Kustomization, r *run) (err error) {
-	if r.client, err = c.config.Broker.Client(ctx, r.identity, impersonation.Target{}); err != nil {
+	if r.local, err = c.config.Broker.Client(ctx, r.identity, impersonation.Target{}); err != nil {
 		return err
 	}
-	r.variables, err = readVariables(ctx, r.client, obj)
+	c.config.Configs.watch(obj, r.local)
+	if err := c.reach(ctx, obj, r); err != nil {
+		return err
+	}
+	if r.variables, err = readVariables(ctx, r.local, obj); err != nil {
+		return err
+	}
+	r.keys, err = readCredentials(ctx, r.local, obj)
 	return err
 }
 
@@ -142,17 +144,23 @@ func (c *Controller) compare(_ context.Context, obj *kustomizev1.Kustomization, 
 	if err != nil {
 		return err
 	}
-	r.inputs.uid, r.inputs.generation, r.inputs.variables = obj.UID, obj.Generation, values
-	r.inputs.digest, r.inputs.revision = r.source.artifact.Digest, r.source.artifact.Revision
-	obj.Status.LastAttemptedRevision = r.source.artifact.Revision
-
-	sum, err := r.inputs.sum(c.config.Digests)
-	if err != nil {
+	if r.inputs.Keys, err = r.keys.Digest(c.config.Digests); err != nil {
 		return err
 	}
+	r.inputs.Settings = c.config.Settings
+	r.inputs.UID, r.inputs.Generation, r.inputs.Variables = obj.UID, obj.Generation, values
+	r.inputs.Digest, r.inputs.Revision, r.inputs.Verify = r.source.artifact.Digest, r.source.artifact.Revision, r.source.verify
+	if r.inputs.Inventory, err = inventoryDigest(c.config.Digests, obj); err != nil {
+		return err
+	}
+	obj.Status.LastAttemptedRevision = r.source.artifact.Revision
+
 	last, ok := c.lastRun(obj, r)
-	r.last, r.inputSum = last, sum
-	r.unchanged = ok && last.inputs == sum && c.holds(obj, last.outcomes)
+	r.last = last
+	if event, ended := canceled(obj, r); ended && c.config.Choices.TellCanceled {
+		r.AddEvent(event)
+	}
+	r.unchanged = ok && last.inputs == r.inputs && c.holds(obj, last.outcomes)
 	return nil
 }
 
@@ -176,28 +184,21 @@ func driftRef(o apply.Outcome) drift.Ref {
 	}
 }
 
-// fetch gets the artifact's content. What is fetched, and from where, comes from our own knowledge of the source; its
-// status only says which digest and revision to ask for, and the proof holds for these and this source alone.
-func (c *Controller) fetch(ctx context.Context, _ *kustomizev1.Kustomization, r *run) (err error) {
-	if r.unchanged {
-		return nil
-	}
-	r.content, err = c.config.Fetcher.Fetch(ctx, c.want(r))
-	return err
-}
-
-func (c *Controller) want(r *run) artifact.Want {
-	return artifact.Want{Origin: r.source.origin, Revision: r.source.artifact.Revision, Digest: r.source.artifact.Digest, BaseURL: c.config.ArtifactServer}
-}
-
 // build renders the objects. It never talks to the cluster.
 func (c *Controller) build(ctx context.Context, obj *kustomizev1.Kustomization, r *run) (err error) {
 	if r.unchanged {
 		return nil
 	}
+	decrypter, err := c.decrypter(obj, r.keys)
+	if err != nil {
+		return err
+	}
 	if r.objects, err = c.config.Renderer.Build(ctx, render.Input{
-		Tree: r.content.FS(), Spec: &obj.Spec, Variables: r.variables, StrictSubstitution: true,
+		Tree: r.content.FS(), Spec: &obj.Spec, Variables: r.variables, StrictSubstitution: !c.config.Choices.LenientSubstitution, Decrypt: decrypter,
 	}); err != nil {
+		return err
+	}
+	if err := refuseEncrypted(r.objects); err != nil {
 		return err
 	}
 	r.set, err = apply.Prepare(r.objects, apply.PrepareOptions{Owner: owner(obj), Mapper: r.client.Mapper()})
@@ -260,7 +261,7 @@ func (c *Controller) intend(_ context.Context, obj *kustomizev1.Kustomization, r
 		return nil
 	}
 	previous := inventory.Read(obj.Status.Inventory)
-	r.plan = apply.NewPlan(r.set, previous, apply.Options{Force: obj.Spec.Force, Prune: obj.Spec.Prune})
+	r.plan = apply.NewPlan(r.set, previous, apply.Options{Force: obj.Spec.Force, Prune: obj.Spec.Prune, CustomStage: c.config.CustomStage, Ignore: r.ignore})
 	if union := inventory.Union(previous, r.set.Inventory()); !union.Equal(previous) {
 		obj.Status.Inventory = union.Write()
 	}
@@ -285,7 +286,8 @@ func (c *Controller) apply(ctx context.Context, obj *kustomizev1.Kustomization, 
 			err = recorded
 		}
 	}
-	obj.Status.Inventory = result.Inventory.Write()
+	setInventory(obj, result.Inventory)
+	c.config.Choices.logApply(ctx, result, r.source.artifact.Revision)
 	if log := result.ChangeLog(); log != "" {
 		r.AddEvent(events.Event{Reason: meta.ProgressingReason, Message: log})
 	}
@@ -293,11 +295,14 @@ func (c *Controller) apply(ctx context.Context, obj *kustomizev1.Kustomization, 
 		c.forgetRun(obj)
 		return err
 	}
-	set, err := setDigest(c.config.Digests, r.objects)
+	set, err := c.sets.of(c.config.Digests, keyOf(obj), r.objects)
 	if err != nil {
 		return err
 	}
-	next := remembered{inputs: r.inputSum, outcomes: result.Outcomes, applied: result.Health(), set: set, began: r.started}
+	if r.inputs.Inventory, err = inventoryDigest(c.config.Digests, obj); err != nil {
+		return err
+	}
+	next := remembered{inputs: r.inputs, outcomes: result.Outcomes, applied: result.Health(), set: set, began: r.started}
 	if !result.Changed() { // the wait for health goes on
 		next.healthRefs, next.healthSince, next.healthy = r.last.healthRefs, r.last.healthSince, r.last.healthy
 	}

@@ -5,6 +5,7 @@ package kustomize
 import (
 	"context"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
@@ -18,6 +19,7 @@ import (
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 
 	"sluice.dev/sluice/controllers/internal/harness"
+	"sluice.dev/sluice/controllers/internal/status"
 )
 
 // Indexes of the cache.
@@ -96,9 +98,15 @@ func artifactChanged() predicate.Predicate {
 		DeleteFunc: func(event.DeleteEvent) bool { return false },
 		UpdateFunc: func(e event.UpdateEvent) bool {
 			was, is := e.ObjectOld.(object).GetArtifact(), e.ObjectNew.(object).GetArtifact()
-			return is != nil && (was == nil || was.Revision != is.Revision || was.Digest != is.Digest)
+			return is != nil && (was == nil || was.Revision != is.Revision || was.Digest != is.Digest || verified(e.ObjectOld) != verified(e.ObjectNew))
 		},
 	}
+}
+
+// verified is what a source says of its content's signature: a Kustomization may wait for it (weakness W32).
+func verified(o client.Object) metav1.ConditionStatus {
+	c, _ := status.Get(o.(harness.Object).GetConditions(), sourcev1.SourceVerifiedCondition)
+	return c.Status
 }
 
 func readinessChanged() predicate.Predicate {

@@ -35,6 +35,7 @@ func TestEachControllerUnderItsRole(t *testing.T) {
 	plane := kubetest.Start(t)
 	s := setUp(t, plane)
 	s.reconcile(t)
+	s.rotate(t)
 	s.prune(t)
 	s.repeatEvents(t)
 	s.disturb(t)
@@ -83,7 +84,7 @@ func setUp(t *testing.T, plane *kubetest.Plane) *play {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = images.Close() }) //nolint:errcheck // it cuts connections
+	t.Cleanup(func() { _ = images.Close() })
 	s := &play{git: scene.NewSecureGit(t), registry: images, files: map[string]string{
 		"base/kept.yaml":   scene.ConfigMap("kept", "value", "${from_map} ${from_secret}"),
 		"base/pruned.yaml": scene.ConfigMap("pruned", "a", "b"),
@@ -221,6 +222,21 @@ func (s *play) patch(t *testing.T, obj client.Object, p client.Patch) {
 	if err := s.platform.Client.Patch(t.Context(), obj.DeepCopyObject().(client.Object), p); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// rotate changes a Secret that a Kustomization watches. No right of a controller's is needed for that: the tenant watches.
+func (s *play) rotate(t *testing.T) {
+	t.Helper()
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.tenant, Name: "variables"}}
+	s.patch(t, secret, client.RawPatch("application/merge-patch+json",
+		[]byte(`{"metadata":{"labels":{"reconcile.fluxcd.io/watch":"Enabled"}},"stringData":{"from_secret":"rotated"}}`)))
+	kept := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: s.tenant, Name: "kept"}}
+	platform.Wait(t, s.platform, kept, func(cm *corev1.ConfigMap) error {
+		if got, want := cm.Data["value"], "of-the-map rotated"; got != want {
+			return fmt.Errorf("substituted %q, want %q", got, want)
+		}
+		return nil
+	})
 }
 
 // prune takes an object out of the source.

@@ -23,13 +23,18 @@ type tree struct {
 	over   map[string][]byte
 	budget int64 // bytes that may still be read
 	limits Limits
+	omit   func(name string) bool
+	seen   func(name string, data []byte)
 }
 
 var _ filesys.FileSystem = (*tree)(nil)
 
-func newTree(base fs.FS, limits Limits) *tree {
-	return &tree{base: base, over: map[string][]byte{}, budget: limits.ReadBytes, limits: limits}
+func newTree(in Input, limits Limits) *tree {
+	return &tree{base: in.Tree, over: map[string][]byte{}, budget: limits.ReadBytes, limits: limits, omit: in.Omit, seen: in.Decrypt.Seen}
 }
+
+// omits reports whether a file is to be passed over as a resource.
+func (t *tree) omits(name string) bool { return t.omit != nil && t.omit(key(name)) }
 
 // key turns a path as kustomize writes it into the form of io/fs: relative to the root, cleaned, without "..".
 func key(name string) string {
@@ -61,6 +66,7 @@ func (t *tree) ReadFile(name string) ([]byte, error) {
 		return nil, fmt.Errorf("%q is larger than a build may read: %d bytes a file, %d bytes in all", name, t.limits.FileBytes, t.limits.ReadBytes)
 	}
 	t.budget -= int64(len(data))
+	t.seen(key(name), data)
 	return data, nil
 }
 

@@ -37,11 +37,16 @@ func prepare(fsys *tree, dir string, spec *kustomizev1.KustomizationSpec) error 
 	if err := merge(&kus, fsys, dir, spec); err != nil {
 		return err
 	}
+	return overlay(fsys, path.Join(dir, name), &kus)
+}
+
+// overlay lays a kustomization file over the one in the tree.
+func overlay(fsys *tree, file string, kus *types.Kustomization) error {
 	data, err := yaml.Marshal(kus)
 	if err != nil {
-		return fmt.Errorf("write kustomization: %w", err)
+		return fmt.Errorf("write %q: %w", file, err)
 	}
-	fsys.overlay(path.Join(dir, name), data)
+	fsys.overlay(file, data)
 	return nil
 }
 
@@ -92,7 +97,7 @@ func generate(fsys *tree, dir string) (types.Kustomization, error) {
 			p := path.Join(rel, name)
 			switch {
 			case !fsys.IsDir(path.Join(dir, p)):
-				if ext := path.Ext(name); ext == ".yaml" || ext == ".yml" {
+				if ext := path.Ext(name); (ext == ".yaml" || ext == ".yml") && !fsys.omits(path.Join(dir, p)) {
 					kus.Resources = append(kus.Resources, p)
 				}
 			case hasKustomization(fsys, path.Join(dir, p)):

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"sigs.k8s.io/kustomize/api/types"
@@ -17,14 +18,16 @@ const maxBuildDepth = 64
 // refuseRemote walks the kustomizations that a build will read and refuses whatever would reach out of the tree or
 // change state that builds share. It goes before kustomize because kustomize fetches on its own: with git, in a
 // process, and with an HTTP client that no policy of ours sees (policy rule 12).
-func refuseRemote(fsys *tree, dir string) error {
-	w := walker{fsys: fsys, seen: map[string]bool{}}
+func refuseRemote(fsys *tree, dir string, each func(dir string, kus *types.Kustomization) error) error {
+	w := walker{fsys: fsys, seen: map[string]bool{}, each: each}
 	return w.visit(dir, 0)
 }
 
 type walker struct {
 	fsys *tree
 	seen map[string]bool
+	// each is called for each kustomization that may be built.
+	each func(dir string, kus *types.Kustomization) error
 }
 
 func (w *walker) visit(dir string, depth int) error {
@@ -47,8 +50,14 @@ func (w *walker) visit(dir string, depth int) error {
 	if err != nil {
 		return err
 	}
+	if err := w.pass(dir, file, &kus); err != nil {
+		return err
+	}
 	if err := w.check(dir, &kus); err != nil {
 		return fmt.Errorf("%q: %w", file, err)
+	}
+	if err := w.each(dir, &kus); err != nil {
+		return err
 	}
 	for _, ref := range references(&kus) {
 		if sub := path.Join(dir, ref); w.fsys.IsDir(sub) {
@@ -58,6 +67,16 @@ func (w *walker) visit(dir string, depth int) error {
 		}
 	}
 	return nil
+}
+
+// pass takes the resources that are to be omitted out of a kustomization.
+func (w *walker) pass(dir, file string, kus *types.Kustomization) error {
+	named := len(kus.Resources)
+	kus.Resources = slices.DeleteFunc(kus.Resources, func(ref string) bool { return w.fsys.omits(path.Join(dir, ref)) })
+	if len(kus.Resources) == named {
+		return nil
+	}
+	return overlay(w.fsys, file, kus)
 }
 
 // references are the entries that may be another kustomization's folder.

@@ -43,11 +43,16 @@ func DefaultLimits() Limits {
 type Input struct {
 	// Tree is the content of the artifact.
 	Tree fs.FS
+	// Omit says which files are passed over where they would be resources, whether a kustomization.yaml names them or one
+	// is generated. Names are slash-separated and relative to the tree. Nil omits none; it is for previews of a part.
+	Omit func(name string) bool
 	// Spec is the Kustomization's spec.
 	Spec *kustomizev1.KustomizationSpec
 	// Variables are those of spec.postBuild.substituteFrom, later references over earlier ones. Inline variables are
 	// taken from Spec and win.
 	Variables map[string]string
+	// Decrypt decrypts what SOPS has encrypted. Nil leaves it as it is.
+	Decrypt Decrypter
 	// StrictSubstitution refuses a variable that has neither a value nor a default.
 	StrictSubstitution bool
 }
@@ -68,7 +73,10 @@ func New(limits Limits) *Renderer {
 // Build returns the objects of a Kustomization in kustomize's order. Faults carry the reasons ArtifactFailed (the
 // path is not in the artifact) and BuildFailed.
 func (r *Renderer) Build(ctx context.Context, in Input) ([]*unstructured.Unstructured, error) {
-	fsys := newTree(in.Tree, r.limits)
+	if in.Decrypt == nil {
+		in.Decrypt = keyless{}
+	}
+	fsys := newTree(in, r.limits)
 	dir, err := buildPath(fsys, in.Spec.Path)
 	if err != nil {
 		return nil, err
@@ -76,13 +84,13 @@ func (r *Renderer) Build(ctx context.Context, in Input) ([]*unstructured.Unstruc
 	if err := prepare(fsys, dir, in.Spec); err != nil {
 		return nil, buildFailed(in.Spec.Path, err)
 	}
-	if err := refuseRemote(fsys, dir); err != nil {
+	if err := refuseRemote(fsys, dir, decryptSources(ctx, fsys, in.Decrypt)); err != nil {
 		return nil, buildFailed(in.Spec.Path, err)
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, buildFailed(in.Spec.Path, err)
 	}
-	objs, err := r.run(fsys, dir, in)
+	objs, err := r.run(ctx, fsys, dir, in)
 	if err != nil {
 		return nil, buildFailed(in.Spec.Path, err)
 	}
@@ -109,10 +117,10 @@ func buildPath(fsys *tree, path string) (string, error) {
 
 // run calls the libraries, with everything switched off that would run a program. A panic on strange input is an error
 // of this build alone.
-func (r *Renderer) run(fsys *tree, dir string, in Input) (objs []*unstructured.Unstructured, err error) {
+func (r *Renderer) run(ctx context.Context, fsys *tree, dir string, in Input) (objs []*unstructured.Unstructured, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("kustomize cannot build this input: %v", p)
+			err = in.withhold(fmt.Errorf("kustomize cannot build this input: %v", p))
 		}
 	}()
 	opts := &krusty.Options{
@@ -121,12 +129,16 @@ func (r *Renderer) run(fsys *tree, dir string, in Input) (objs []*unstructured.U
 	}
 	resources, err := krusty.MakeKustomizer(opts).Run(fsys, dir)
 	if err != nil {
-		return nil, err
+		return nil, in.withhold(err)
 	}
 	if resources.Size() > r.limits.Objects {
 		return nil, fmt.Errorf("%d objects, at most %d are allowed: split the Kustomization", resources.Size(), r.limits.Objects)
 	}
-	if err := substitute(resources, in); err != nil {
+	decrypted, err := decryptObjects(ctx, resources, in.Decrypt)
+	if err != nil {
+		return nil, err
+	}
+	if err := substitute(resources, in, decrypted); err != nil {
 		return nil, err
 	}
 	return objects(resources)

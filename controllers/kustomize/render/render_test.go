@@ -241,3 +241,28 @@ func TestFixturePodinfo(t *testing.T) {
 		t.Errorf("objects (-want +got):\n%s", diff)
 	}
 }
+
+func TestOmittedFilesAreNoResources(t *testing.T) {
+	files := tree(map[string]string{
+		"scanned/a.yaml": configMap("a", ""), "scanned/b.yaml": configMap("b", ""),
+		"named/kustomization.yaml": "resources: [../base]\n",
+		"base/kustomization.yaml":  "resources: [c.yaml, b.yaml]\npatches: [{path: patch/b.yaml}]\n",
+		"base/b.yaml":              configMap("b", ""), "base/c.yaml": configMap("c", ""), "base/patch/b.yaml": configMap("c", "data: {patched: 'yes'}\n"),
+	})
+	for path, want := range map[string][]string{
+		"scanned": {`{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a"}}`},
+		"named":   {`{"apiVersion":"v1","data":{"patched":"yes"},"kind":"ConfigMap","metadata":{"name":"c"}}`},
+	} {
+		t.Run(path, func(t *testing.T) {
+			objs, err := render.New(render.Limits{}).Build(t.Context(), render.Input{
+				Tree: files, Spec: spec(t, "path: "+path), Omit: func(name string) bool { return strings.HasSuffix(name, "/b.yaml") },
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, lines(t, objs)); diff != "" {
+				t.Errorf("objects (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

@@ -24,8 +24,9 @@ const substituteKey = "kustomize.toolkit.fluxcd.io/substitute"
 var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // substitute replaces variables in the YAML text of each object (spec rows K-19 and K-20). Working on the text is the
-// documented behaviour: numbers and booleans must be quoted to stay strings.
-func substitute(resources resmap.ResMap, in Input) error {
+// documented behaviour: numbers and booleans must be quoted to stay strings. An error about an object that was decrypted quotes
+// nothing, since what looks like a variable may be part of a secret.
+func substitute(resources resmap.ResMap, in Input, decrypted map[*resource.Resource]bool) error {
 	post := in.Spec.PostBuild
 	if post == nil {
 		return nil
@@ -43,6 +44,10 @@ func substitute(resources resmap.ResMap, in Input) error {
 			continue
 		}
 		if err := substituteOne(res, vars, in.StrictSubstitution); err != nil {
+			if decrypted[res] || len(in.Decrypt.Sources()) > 0 {
+				err = errors.New("a variable is not set, or something that looks like one is none; which one is withheld, " +
+					"since the object was decrypted: escape ${...} as $${...}")
+			}
 			errs = append(errs, fmt.Errorf("variable substitution failed for %s/%s: %w", res.GetKind(), res.GetName(), err))
 		}
 	}

@@ -80,7 +80,7 @@ func TestOnCluster(t *testing.T) {
 			}
 			return writeKubeconfig(plane.Config(), namespace, env.Getenv("KUBECONFIG"))
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"apply": bed.apply, "controller": bed.controller},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"apply": bed.apply, "controller": bed.controller, "expand": expand},
 	})
 }
 
@@ -247,17 +247,21 @@ type bed struct {
 	admin client.WithWatch
 }
 
-// apply writes the objects of a file, status included. Environment variables are expanded. "metadata.generation" in a
-// status stands for the generation the object gets.
+// apply writes the objects of a file, status included, as a field manager. Environment variables are expanded.
+// "metadata.generation" in a status stands for the generation the object gets.
 func (b *bed) apply(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: apply file")
+	if neg || len(args) < 1 || len(args) > 2 {
+		ts.Fatalf("usage: apply file [manager]")
+	}
+	manager := client.FieldOwner("test")
+	if len(args) == 2 {
+		manager = client.FieldOwner(args[1])
 	}
 	for _, object := range readObjects(ts, args[0]) {
 		status, hasStatus := object.Object["status"]
 		delete(object.Object, "status")
 		ctx := context.Background()
-		ts.Check(b.admin.Apply(ctx, client.ApplyConfigurationFromUnstructured(object.DeepCopy()), client.FieldOwner("test"), client.ForceOwnership))
+		ts.Check(b.admin.Apply(ctx, client.ApplyConfigurationFromUnstructured(object.DeepCopy()), manager, client.ForceOwnership))
 		if !hasStatus {
 			continue
 		}
@@ -334,6 +338,16 @@ func (b *bed) writeStatus(ctx context.Context, object *unstructured.Unstructured
 		return nil
 	}
 	return b.admin.Status().Patch(ctx, changed, client.MergeFrom(object))
+}
+
+// expand replaces the environment variables in files.
+func expand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: expand file...")
+	}
+	for _, file := range args {
+		ts.Check(os.WriteFile(ts.MkAbs(file), []byte(os.Expand(ts.ReadFile(file), ts.Getenv)), 0o600))
+	}
 }
 
 func readObjects(ts *testscript.TestScript, file string) []*unstructured.Unstructured {

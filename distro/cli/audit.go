@@ -87,7 +87,7 @@ func verifyLedger(ctx context.Context, path string) (ledger.Report, error) {
 	if err != nil {
 		return ledger.Report{}, fmt.Errorf("open the ledger: %w", err)
 	}
-	defer f.Close() //nolint:errcheck // opened for reading only
+	defer f.Close()
 	return ledger.Verify(ctx, f, digests)
 }
 
@@ -113,7 +113,7 @@ func printReport(out io.Writer, format string, report ledger.Report, broken *led
 		return printValue(out, format, v)
 	}
 	table := tabwriter.NewWriter(out, 0, 4, 2, ' ', 0)
-	line := func(key, value string) { fmt.Fprintf(table, "%s\t%s\n", key, value) } //nolint:errcheck // Flush returns it
+	line := func(key, value string) { fmt.Fprintf(table, "%s\t%s\n", key, value) }
 	line("Entries", fmt.Sprint(report.Entries))
 	line("Head", fmt.Sprintf("%d %s", report.Head.Seq, report.Head.Hash))
 	if report.Entries > 0 {

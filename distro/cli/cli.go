@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"k8s.io/client-go/rest"
 
 	"sluice.dev/sluice/distro/cli/internal/cluster"
 	"sluice.dev/sluice/distro/cli/internal/terminal"
@@ -57,9 +58,10 @@ func newProgram(streams Streams) *program {
 
 func (p *program) root() *cobra.Command {
 	root := p.group(&cobra.Command{
-		Use:           programName,
-		Short:         "GitOps for those who have to prove it",
-		Long:          "Look at and steer Flux objects that Sluice, or any Flux, reconciles; check an installation, its cryptography and its ledger.",
+		Use:   programName,
+		Short: "GitOps for those who have to prove it",
+		Long: "Look at and steer Flux objects that Sluice, or any Flux, reconciles; see what a change would do before it is made; check an " +
+			"installation, its cryptography and its ledger.",
 		Version:       build.Read().Version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -68,6 +70,8 @@ func (p *program) root() *cobra.Command {
 		p.fipsCommand(),
 		p.checkCommand(),
 
+		p.buildCommand(),
+		p.diffCommand(),
 		p.getCommand(),
 		p.reconcileCommand(),
 		p.suspendCommand(),
@@ -115,8 +119,21 @@ func usage(err error) error { return &usageError{err} }
 // errReported ends a command whose status lines have said already what went wrong.
 var errReported = errors.New("already reported")
 
+// statusError ends the program with an exit status of the command's own.
+type statusError struct {
+	status int
+	err    error
+}
+
+func (e *statusError) Error() string { return e.err.Error() }
+func (e *statusError) Unwrap() error { return e.err }
+
 // conclude reports an error and returns the exit status.
 func (p *program) conclude(cmd *cobra.Command, err error) int {
+	status := exitFailure
+	if own, ok := errors.AsType[*statusError](err); ok {
+		status = own.status
+	}
 	var wrong *usageError
 	switch {
 	case err == nil:
@@ -132,12 +149,14 @@ func (p *program) conclude(cmd *cobra.Command, err error) int {
 	default:
 		p.log.Failure("%s", err)
 	}
-	return exitFailure
+	return status
 }
 
 // session is a command's connection to a cluster.
 type session struct {
 	*cluster.Cluster
+	// config is how the cluster is reached, as the user.
+	config *rest.Config
 	// namespace is the one the command works in.
 	namespace string
 }
@@ -153,7 +172,7 @@ func (p *program) connect(cmd *cobra.Command) (session, error) {
 		return session{}, err
 	}
 	c, err := cluster.New(config)
-	return session{Cluster: c, namespace: namespace}, err
+	return session{Cluster: c, config: config, namespace: namespace}, err
 }
 
 // bounded returns the command's context with the deadline of --timeout.

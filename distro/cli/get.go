@@ -262,8 +262,7 @@ func (p *program) getAll(ctx context.Context, s session, what string, v view, in
 			continue
 		}
 		objects, err := s.List(ctx, kind, v.place(s), v.options())
-		var absent *cluster.UnknownKindError
-		if errors.As(err, &absent) {
+		if _, ok := errors.AsType[*cluster.UnknownKindError](err); ok {
 			unknown = cmp.Or(unknown, err)
 			p.log.Warning("%s", err)
 			continue
@@ -276,7 +275,7 @@ func (p *program) getAll(ctx context.Context, s session, what string, v view, in
 			continue
 		}
 		if tables++; tables > 1 {
-			fmt.Fprintln(p.streams.Out) //nolint:errcheck // the table's own error follows
+			fmt.Fprintln(p.streams.Out)
 		}
 		if err := v.table().Print(p.streams.Out, rows); err != nil {
 			return err
@@ -307,7 +306,7 @@ func (p *program) watchKind(ctx context.Context, s session, kind cluster.Kind, v
 // endOfWatch returns nil for the interruption by which every watch ends.
 func endOfWatch(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // that is how a watch ends
 	}
 	return err
 }

@@ -8,6 +8,5 @@
 // asks for a reconciliation, and spec.suspend. Objects are read without their Go types, so that a kind is one row of a table
 // and a newer controller's fields do no harm.
 //
-// It does not use cli-runtime, which would link kustomize and its plug-in loader into the program. It prints nothing;
-// distro/cli does.
+// It does not use cli-runtime, which is made for kubectl's commands and their files. It prints nothing; distro/cli does.
 package cluster

@@ -48,6 +48,14 @@ func (e *UnreachableError) Error() string {
 // Unwrap returns what the connection failed with.
 func (e *UnreachableError) Unwrap() error { return e.Err }
 
+// Explain turns the error of a request that another client of this cluster made into one that says what to do.
+func (c *Cluster) Explain(err error) error {
+	if apierrors.IsNotFound(err) {
+		return err
+	}
+	return c.explain(err, schema.GroupVersionResource{})
+}
+
 // explain turns the error of a request into one that says what to do.
 func (c *Cluster) explain(err error, resource schema.GroupVersionResource) error {
 	var connection *url.Error

@@ -16,7 +16,8 @@ import (
 
 // Flux's environment variables and defaults.
 const (
-	defaultNamespace       = "flux-system"
+	// DefaultNamespace is where controllers run.
+	DefaultNamespace       = "flux-system"
 	namespaceVariable      = "FLUX_SYSTEM_NAMESPACE"
 	followsContextVariable = "FLUX_NS_FOLLOWS_KUBE_CONTEXT"
 	defaultTimeout         = 5 * time.Minute
@@ -45,7 +46,7 @@ type Flags struct {
 func (f *Flags) Bind(flags *pflag.FlagSet, lookup func(string) (string, bool)) {
 	namespace, ok := lookup(namespaceVariable)
 	if !ok || namespace == "" {
-		namespace = defaultNamespace
+		namespace = DefaultNamespace
 	}
 	follows, _ := lookup(followsContextVariable)
 	followsContext, _ := strconv.ParseBool(follows)

@@ -51,6 +51,9 @@ func (o Object) String() string {
 	return fmt.Sprintf("%s %q in namespace %q", o.Kind.Name, o.Name(), o.Namespace())
 }
 
+// Decode reads the object into its Go type.
+func (o Object) Decode(into any) error { return Decode(o.raw, into) }
+
 // Suspended reports whether the controller leaves the object alone.
 func (o Object) Suspended() bool {
 	suspended, _, _ := unstructured.NestedBool(o.raw.Object, "spec", "suspend")

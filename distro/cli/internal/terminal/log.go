@@ -37,5 +37,5 @@ func (l *Log) line(symbol, format string, args []any) {
 	text := CleanText(fmt.Sprintf(format, args...))
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	fmt.Fprintln(l.out, symbol, text) //nolint:errcheck // nowhere else to say it
+	fmt.Fprintln(l.out, symbol, text) // nowhere else to say it
 }

@@ -32,7 +32,7 @@ import (
 const soon = 5 * time.Second
 
 // ksTenants is how many tenants the shared installation has; each test takes one or two for itself.
-const ksTenants = 40
+const ksTenants = 64
 
 // ksBed is the installation that the tests of Kustomizations share, with a Git server, a registry and a receiver of events.
 type ksBed struct {
@@ -52,8 +52,8 @@ func newKsBed(t *testing.T) *ksBed {
 	if b.registry, err = registry.Start(registry.Options{}); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = b.registry.Close() }) //nolint:errcheck // the test is over
-	t.Cleanup(func() { b.releaseAll(t) })        // registered first, runs last: when no controller is left to do it
+	t.Cleanup(func() { _ = b.registry.Close() })
+	t.Cleanup(func() { b.releaseAll(t) }) // registered first, runs last: when no controller is left to do it
 	b.Platform = platform.Start(t, b.plane, platform.Options{
 		Tenants: ksTenants, Parameters: b.parameters, Flags: []string{"--events-addr=" + b.posted.url},
 	})
@@ -80,7 +80,7 @@ func (b *ksBed) releaseAll(t *testing.T) {
 	if b.Platform == nil {
 		return
 	}
-	ctx := context.Background() //nolint:usetesting // the test's context has ended
+	ctx := context.Background()
 	patch := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`))
 	for _, list := range []client.ObjectList{&kustomizev1.KustomizationList{}, &sourcev1.GitRepositoryList{}, &sourcev1.OCIRepositoryList{}} {
 		if err := b.Client.List(ctx, list, client.MatchingLabels{platform.ShardLabel: b.Namespace}); err != nil {

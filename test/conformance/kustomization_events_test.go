@@ -37,10 +37,10 @@ func newKsEvents(t *testing.T) *ksEvents {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = server.Serve(l) //nolint:errcheck // it always returns an error
+		_ = server.Serve(l)
 	}()
 	t.Cleanup(func() {
-		_ = server.Close() //nolint:errcheck // the test is over
+		_ = server.Close()
 		<-done
 	})
 	return e

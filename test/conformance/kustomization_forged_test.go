@@ -3,6 +3,8 @@
 package conformance_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -12,9 +14,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"crypto/sha256"
-	"encoding/hex"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -40,7 +39,7 @@ func ksForgedStatus(t *testing.T, b *ksBed) {
 	planted := tarball(t, map[string]string{"app/config.yaml": configMap("hello", "a: planted") + "---\n" + configMap("planted", "a: b")})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		asked.Add(1)
-		_, _ = w.Write(planted) //nolint:errcheck // nobody should read it
+		_, _ = w.Write(planted)
 	}))
 	defer server.Close()
 	sum := sha256.Sum256(planted)

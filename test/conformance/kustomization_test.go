@@ -16,7 +16,9 @@ func TestKustomizations(t *testing.T) {
 			run  func(*testing.T, *ksBed)
 		}{
 			{"a deployment that cannot run is waited for until the timeout", ksHealthTimesOut},
+			{"flags that are not the default", ksOtherFlags},
 			{"no ServiceAccount to delete with leaves the objects", ksAccountGone},
+			{"a remote cluster", ksRemote},
 			{"manifests of podinfo", ksPodinfo},
 			{"the first run and the next revision", ksFirstRun},
 			{"a set that breaks keeps the last good state", ksBrokenSets},
@@ -26,6 +28,11 @@ func TestKustomizations(t *testing.T) {
 			{"secrets stay secret", ksSecretsStaySecret},
 			{"fields of the spec reach the objects", ksSpecReachesObjects},
 			{"variables are read as the tenant", ksVariables},
+			{"what SOPS has encrypted", ksDecrypt},
+			{"what a diff shows is what a commit brings", ksPreview},
+			{"a change of variables is followed", ksConfigWatch},
+			{"variables may be watched by name", ksConfigWatchByName},
+			{"what kubectl has left is taken over", ksTakeover},
 			{"drift is put back", ksDrift},
 			{"garbage is collected", ksPrune},
 			{"annotations leave objects alone", ksObjectPolicies},
@@ -44,6 +51,11 @@ func TestKustomizations(t *testing.T) {
 			{"health of everything", ksHealthOfEverything},
 			{"a failed job fails fast", ksHealthFailsFast},
 			{"health of named objects", ksHealthChecks},
+			{"health by expressions", ksHealthExprs},
+			{"health by expressions of what may not be watched", ksHealthExprsRead},
+			{"health by expressions that are none", ksHealthExprsInvalid},
+			{"ignored fields are left to others", ksIgnore},
+			{"rules to ignore that cannot work", ksIgnoreInvalid},
 			{"the revision of the origin", ksOrigin},
 			{"a run without change costs next to nothing", ksNoChange},
 		} {

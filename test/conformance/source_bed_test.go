@@ -86,7 +86,7 @@ type requestLog struct {
 func (l *requestLog) note(method, path string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, part := range strings.Split(path, "/") {
+	for part := range strings.SplitSeq(path, "/") {
 		if name, isGit := strings.CutSuffix(part, ".git"); isGit {
 			l.seen[name] = append(l.seen[name], method+" "+path)
 		}
@@ -461,7 +461,7 @@ func (b *sourceBed) get(t *testing.T, url string) (int, []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer res.Body.Close() //nolint:errcheck // read to its end
+	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ package conformance_test
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"regexp"
 	"testing"
@@ -77,7 +78,7 @@ func closedAddress(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() //nolint:errcheck // it was only asked for its port
+	defer l.Close()
 	return l.Addr().String()
 }
 
@@ -363,9 +364,7 @@ func testGitIgnore(t *testing.T, b *sourceBed) {
 func joined(sets ...map[string]string) map[string]string {
 	out := map[string]string{}
 	for _, set := range sets {
-		for name, content := range set {
-			out[name] = content
-		}
+		maps.Copy(out, set)
 	}
 	return out
 }

@@ -52,8 +52,12 @@ func hostileLayers(t *testing.T, b *sourceBed) {
 		"a file as a directory":          {entries: []tar.Header{file("a"), file("a/b")}, want: refused("there twice")},
 		"links and devices are left out": {
 			entries: []tar.Header{
-				file("a"), {Name: "link", Typeflag: tar.TypeSymlink, Linkname: "/etc/passwd"}, {Name: "hard", Typeflag: tar.TypeLink, Linkname: "a"},
-				{Name: "disk", Typeflag: tar.TypeBlock, Devmajor: 8}, {Name: "tty", Typeflag: tar.TypeChar}, {Name: "pipe", Typeflag: tar.TypeFifo},
+				file("a"),
+				{Name: "link", Typeflag: tar.TypeSymlink, Linkname: "/etc/passwd"},
+				{Name: "hard", Typeflag: tar.TypeLink, Linkname: "a"},
+				{Name: "disk", Typeflag: tar.TypeBlock, Devmajor: 8},
+				{Name: "tty", Typeflag: tar.TypeChar},
+				{Name: "pipe", Typeflag: tar.TypeFifo},
 			},
 			files: map[string]string{"a": "\x00"},
 		},

@@ -25,6 +25,7 @@ import (
 	"sluice.dev/sluice/controllers/internal/harness"
 	"sluice.dev/sluice/controllers/kustomize/decrypt/unwrap"
 	"sluice.dev/sluice/controllers/kustomize/render"
+	"sluice.dev/sluice/controllers/kustomize/variables"
 	"sluice.dev/sluice/impersonation"
 	"sluice.dev/sluice/internal/fault"
 	"sluice.dev/sluice/internal/verify"
@@ -130,7 +131,7 @@ func (c *Controller) connect(ctx context.Context, obj *kustomizev1.Kustomization
 	if err := c.reach(ctx, obj, r); err != nil {
 		return err
 	}
-	if r.variables, err = readVariables(ctx, r.local, obj); err != nil {
+	if r.variables, err = variables.Read(ctx, r.local, obj); err != nil {
 		return err
 	}
 	r.keys, err = readCredentials(ctx, r.local, obj)

@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sluice.dev/sluice/impersonation"
+	"sluice.dev/sluice/impersonation/internal/recent"
 	"sluice.dev/sluice/impersonation/tokens"
 	"sluice.dev/sluice/internal/fault"
 	"sluice.dev/sluice/internal/fips"
@@ -102,10 +102,7 @@ type key struct {
 type Broker struct {
 	config Config
 	kept   prometheus.Gauge
-
-	mu    sync.Mutex
-	slots map[key]*slot
-	swept time.Time
+	slots  *recent.Map[key, *slot]
 }
 
 var _ impersonation.Broker = (*Broker)(nil)
@@ -115,7 +112,9 @@ func New(config Config) (*Broker, error) {
 	if err := config.Validate(); err != nil {
 		return nil, fmt.Errorf("cluster broker: %w", err)
 	}
-	b := &Broker{config: config.withDefaults(), slots: map[key]*slot{}, kept: prometheus.NewGauge(prometheus.GaugeOpts{
+	config = config.withDefaults()
+	slots := &recent.Map[key, *slot]{Max: config.MaxClusters, Idle: config.IdleTimeout, Drop: (*slot).drop}
+	b := &Broker{config: config, slots: slots, kept: prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "sluice_impersonation_remote_clients", Help: "Identities on remote clusters for which a client is kept.",
 	})}
 	if config.Metrics == nil {
@@ -255,7 +254,6 @@ func (n named) ServiceAccountName() string { return n.account }
 // slot is the place of one identity on one cluster.
 type slot struct {
 	broker *Broker
-	used   time.Time // guarded by broker.mu
 
 	// lock is held while a session is made and proved. It is a channel so that waiting for it ends with the context.
 	lock    chan struct{}
@@ -290,52 +288,13 @@ func (s *slot) open(ctx context.Context, k key, e endpoint, digest string) (impe
 
 // slot returns the place of a key, and makes room for it.
 func (b *Broker) slot(k key) *slot {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	now := b.config.Now()
-	s, ok := b.slots[k]
-	if !ok {
-		s = &slot{broker: b, lock: make(chan struct{}, 1)}
-		b.slots[k] = s
-	}
-	s.used = now
-	b.evict(now)
-	b.kept.Set(float64(len(b.slots)))
+	s := b.slots.Use(k, b.config.Now(), func() *slot { return &slot{broker: b, lock: make(chan struct{}, 1)} })
+	b.kept.Set(float64(b.slots.Len()))
 	return s
 }
 
-// evict drops what was not used for long, at most once a minute, and the least recently used above the limit. A client that
-// somebody still holds goes on working.
-func (b *Broker) evict(now time.Time) {
-	if now.Sub(b.swept) >= time.Minute {
-		b.swept = now
-		for k, s := range b.slots {
-			if now.Sub(s.used) > b.config.IdleTimeout {
-				b.drop(k)
-			}
-		}
-	}
-	for len(b.slots) > b.config.MaxClusters {
-		b.drop(b.oldest())
-	}
-}
-
-func (b *Broker) oldest() key {
-	var (
-		found key
-		since time.Time
-	)
-	for k, s := range b.slots {
-		if since.IsZero() || s.used.Before(since) {
-			found, since = k, s.used
-		}
-	}
-	return found
-}
-
-func (b *Broker) drop(k key) {
-	s := b.slots[k]
-	delete(b.slots, k)
+// drop closes what nobody uses. A client that somebody still holds goes on working.
+func (s *slot) drop() {
 	if session := s.session.Load(); session != nil {
 		session.base.CloseIdleConnections()
 	}
@@ -343,14 +302,11 @@ func (b *Broker) drop(k key) {
 
 // withdraw ends a session whose credentials are gone.
 func (b *Broker) withdraw(k key) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	s, ok := b.slots[k]
+	s, ok := b.slots.Take(k)
 	if !ok {
 		return
 	}
-	delete(b.slots, k)
-	b.kept.Set(float64(len(b.slots)))
+	b.kept.Set(float64(b.slots.Len()))
 	if session := s.session.Load(); session != nil {
 		session.end()
 	}

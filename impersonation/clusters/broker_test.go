@@ -378,8 +378,8 @@ func TestFewClientsAreKept(t *testing.T) {
 	first := b.mustConnect(t, broker, tenant, inSecret("one", ""))
 	offset.Add(int64(time.Second))
 	b.mustConnect(t, broker, tenant, inSecret("two", ""))
-	if len(broker.slots) != 1 {
-		t.Errorf("%d clients are kept", len(broker.slots))
+	if broker.slots.Len() != 1 {
+		t.Errorf("%d clients are kept", broker.slots.Len())
 	}
 	if err := first.Kube().List(t.Context(), &corev1.ConfigMapList{}, client.InNamespace(b.a)); err != nil {
 		t.Errorf("a client in use was cut off: %v", err)

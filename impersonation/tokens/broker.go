@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -19,6 +18,7 @@ import (
 
 	"sluice.dev/sluice/impersonation"
 	"sluice.dev/sluice/impersonation/internal/answer"
+	"sluice.dev/sluice/impersonation/internal/recent"
 )
 
 // minLifetime is the shortest token the API server issues.
@@ -98,10 +98,7 @@ type Broker struct {
 	config Config
 	minter *minter
 	mapper meta.RESTMapper
-
-	mu    sync.Mutex
-	slots map[key]*slot
-	swept time.Time
+	slots  *recent.Map[key, *slot]
 }
 
 var _ impersonation.Broker = (*Broker)(nil)
@@ -141,7 +138,7 @@ func New(config Config) (*Broker, error) {
 			accounts: accounts, lifetime: config.Lifetime, slots: make(chan struct{}, config.MaxMinting), now: config.Now, metrics: m,
 		},
 		mapper: answer.Settled{RESTMapper: mapper, Client: own, Server: server.String()},
-		slots:  map[key]*slot{},
+		slots:  &recent.Map[key, *slot]{Max: config.MaxClients, Idle: config.IdleTimeout, Drop: (*slot).drop},
 	}, nil
 }
 
@@ -168,52 +165,13 @@ func (b *Broker) Client(ctx context.Context, id impersonation.Identity, t impers
 
 // slot returns the place of a key, and makes room for it.
 func (b *Broker) slot(k key) *slot {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	now := b.config.Now()
-	s, ok := b.slots[k]
-	if !ok {
-		s = &slot{broker: b, id: k.id, lock: make(chan struct{}, 1)}
-		b.slots[k] = s
-	}
-	s.used = now
-	b.evict(now)
-	b.minter.metrics.clients.Set(float64(len(b.slots)))
+	s := b.slots.Use(k, b.config.Now(), func() *slot { return &slot{broker: b, id: k.id, lock: make(chan struct{}, 1)} })
+	b.minter.metrics.clients.Set(float64(b.slots.Len()))
 	return s
 }
 
-// evict drops what was not used for long, at most once a minute, and the least recently used above the limit. A client
-// that somebody still holds goes on working.
-func (b *Broker) evict(now time.Time) {
-	if now.Sub(b.swept) >= time.Minute {
-		b.swept = now
-		for k, s := range b.slots {
-			if now.Sub(s.used) > b.config.IdleTimeout {
-				b.drop(k)
-			}
-		}
-	}
-	for len(b.slots) > b.config.MaxClients {
-		b.drop(b.oldest())
-	}
-}
-
-func (b *Broker) oldest() key {
-	var (
-		found key
-		since time.Time
-	)
-	for k, s := range b.slots {
-		if since.IsZero() || s.used.Before(since) {
-			found, since = k, s.used
-		}
-	}
-	return found
-}
-
-func (b *Broker) drop(k key) {
-	s := b.slots[k]
-	delete(b.slots, k)
+// drop closes what nobody uses. A client that somebody still holds goes on working.
+func (s *slot) drop() {
 	if session := s.session.Load(); session != nil {
 		session.http.CloseIdleConnections()
 	}

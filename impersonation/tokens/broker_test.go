@@ -283,7 +283,8 @@ func TestBrokerSharesNoTransport(t *testing.T) {
 	transports := map[*http.Transport]bool{}
 	for _, name := range []string{"deploy", "ghost"} {
 		open(t, broker, identity(t, b.a, name))
-		transports[transport(t, broker.slots[key{id: identity(t, b.a, name)}].session.Load().http.Transport)] = true
+		kept, _ := broker.slots.Get(key{id: identity(t, b.a, name)})
+		transports[transport(t, kept.session.Load().http.Transport)] = true
 	}
 	own, err := rest.TransportFor(b.manager)
 	if err != nil {
@@ -317,16 +318,16 @@ func TestBrokerKeepsFewClients(t *testing.T) {
 	first := open(t, broker, identity(t, b.a, "deploy"))
 	b.clock.advance(time.Second)
 	open(t, broker, identity(t, b.a, "ghost"))
-	if _, ok := broker.slots[key{id: identity(t, b.a, "deploy")}]; ok || len(broker.slots) != 1 {
-		t.Errorf("%d clients kept, the older one too: %v", len(broker.slots), ok)
+	if _, ok := broker.slots.Get(key{id: identity(t, b.a, "deploy")}); ok || broker.slots.Len() != 1 {
+		t.Errorf("%d clients kept, the older one too: %v", broker.slots.Len(), ok)
 	}
 	if err := first.Kube().List(t.Context(), &corev1.ConfigMapList{}, client.InNamespace(b.a)); err != nil {
 		t.Errorf("a client in use was cut off: %v", err)
 	}
 	b.clock.advance(3 * time.Minute)
 	open(t, broker, identity(t, b.a, "deploy"))
-	if len(broker.slots) != 1 {
-		t.Errorf("%d clients after the idle timeout", len(broker.slots))
+	if broker.slots.Len() != 1 {
+		t.Errorf("%d clients after the idle timeout", broker.slots.Len())
 	}
 }
 

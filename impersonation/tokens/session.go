@@ -25,7 +25,6 @@ const remintAfter = 2 * time.Second
 type slot struct {
 	broker *Broker
 	id     impersonation.Identity
-	used   time.Time // guarded by broker.mu
 
 	// lock is held while a token is minted. It is a channel so that waiting for it ends with the context.
 	lock    chan struct{}

@@ -4,12 +4,15 @@ package chaos_test
 
 import (
 	"flag"
+	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"sluice.dev/sluice/impersonation/rbac"
 	"sluice.dev/sluice/internal/kubetest"
@@ -155,7 +158,7 @@ func (s *storm) run(t *testing.T, strike func(t *testing.T)) {
 		s.proxy.Disturb(faultproxy.Storm(*seed, weather()))
 	}
 	for i := range s.rounds {
-		s.retire(i)
+		s.retire(t, i)
 		s.change(t)
 		for len(s.mortals) > s.doomed-s.doomed*(i+1)/s.rounds {
 			s.delete(t)
@@ -187,11 +190,23 @@ func (s *storm) change(t *testing.T) string {
 // retired is how many applications lose an object whose name then goes to somebody else, one in each of the first rounds.
 const retired = 3
 
-// retire takes the object from an application that holds it for somebody else.
-func (s *storm) retire(round int) {
-	if round < retired {
-		s.foreign.wanted = append(s.foreign.wanted, s.desired.retire(round))
+// retire takes the object from an application that holds it for somebody else. It waits for that object first: whoever takes a
+// name that an application has yet to use loses it to the application, as a user would expect.
+func (s *storm) retire(t *testing.T, round int) {
+	t.Helper()
+	if round >= retired {
+		return
 	}
+	name := s.desired.retire(round)
+	obj := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: s.tenant, Name: name}}
+	platform.WaitFor(t, s.platform, obj, settleLimit, func(obj *corev1.ConfigMap) error {
+		s.revive(t)
+		if owner := obj.Labels[ownerLabel]; owner != appName(round) {
+			return fmt.Errorf("its owner is %q", owner)
+		}
+		return nil
+	})
+	s.foreign.wanted = append(s.foreign.wanted, name)
 }
 
 // delete deletes the next mortal Kustomization, whose objects have to go with it.

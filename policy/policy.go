@@ -36,14 +36,13 @@ func (r Ref) String() string {
 	return r.Kind + "/" + r.Namespace + "/" + r.Name
 }
 
-// Source is what is known about the bytes a set was rendered from.
+// Source is what is known about the bytes a set was rendered from. Their revision and digest are not in it: a set that another
+// revision renders to as well is judged once, and evidence names both beside the decision.
 type Source struct {
 	Kind      string `json:"kind,omitempty"`
 	Namespace string `json:"namespace,omitempty"`
 	Name      string `json:"name,omitempty"`
 	URL       string `json:"url,omitempty"`
-	Revision  string `json:"revision,omitempty"`
-	Digest    string `json:"digest,omitempty"`
 	// Verification is the method of verify.Statement: "none" when nothing was verified.
 	Verification string `json:"verification,omitempty"`
 	Signer       string `json:"signer,omitempty"`

@@ -68,6 +68,7 @@ func (c *Controller) Loop() harness.Loop[*kustomizev1.Kustomization, run] {
 			{Name: "connect", Reason: meta.ReconciliationFailedReason, Run: c.connect},
 			{Name: "compare", Reason: meta.ReconciliationFailedReason, Run: c.compare},
 			{Name: "fetch", Phase: c.fetching, Reason: meta.ArtifactFailedReason, Run: c.fetch},
+			{Name: "recognize", Reason: meta.ReconciliationFailedReason, Run: c.recognize},
 			{Name: "build", Reason: meta.BuildFailedReason, Run: c.build},
 			{Name: "decide", Reason: meta.BuildFailedReason, Run: c.decide},
 			{Name: "intend", Reason: meta.ReconciliationFailedReason, Run: c.intend},

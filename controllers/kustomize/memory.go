@@ -16,6 +16,8 @@ import (
 type remembered struct {
 	// inputs identify everything the run depended on.
 	inputs inputs
+	// content is what the build saw of the artifact. The zero footprint is that of no content.
+	content footprint
 	// set is the digest of the rendered set, and began when the run that applied it began.
 	set   string
 	began time.Time
@@ -53,10 +55,12 @@ type memory struct {
 	runs map[types.NamespacedName]remembered
 	// clusters says where each object acted last; it outlives what is remembered of a run.
 	clusters map[types.NamespacedName]string
+	// newest is the digest of each source's content that the objects it feeds were last compared with.
+	newest map[string]string
 }
 
 func newMemory() *memory {
-	return &memory{runs: map[types.NamespacedName]remembered{}, clusters: map[types.NamespacedName]string{}}
+	return &memory{runs: map[types.NamespacedName]remembered{}, clusters: map[types.NamespacedName]string{}, newest: map[string]string{}}
 }
 
 func (m *memory) get(key types.NamespacedName) (remembered, bool) {
@@ -70,6 +74,24 @@ func (m *memory) set(key types.NamespacedName, r remembered) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.runs[key] = r
+}
+
+// arrived notes the newest content of a source. For content that it had not noted, it returns the runs that had other content of
+// that source.
+func (m *memory) arrived(source, digest string) map[types.NamespacedName]remembered {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.newest[source] == digest {
+		return nil
+	}
+	m.newest[source] = digest
+	fed := map[types.NamespacedName]remembered{}
+	for key, r := range m.runs {
+		if r.content.source == source && r.inputs.Digest != digest {
+			fed[key] = r
+		}
+	}
+	return fed
 }
 
 func (m *memory) forget(key types.NamespacedName) {
@@ -91,6 +113,13 @@ func (m *memory) moved(key types.NamespacedName, cluster string) bool {
 func (m *memory) remove(key types.NamespacedName) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	source := m.runs[key].content.source
 	delete(m.runs, key)
 	delete(m.clusters, key)
+	for _, r := range m.runs {
+		if r.content.source == source {
+			return
+		}
+	}
+	delete(m.newest, source)
 }

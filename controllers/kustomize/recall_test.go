@@ -72,7 +72,7 @@ func TestRecallKeepsARun(t *testing.T) {
 			known[ref] = k
 		}
 	}
-	if diff := cmp.Diff(want, got, cmp.AllowUnexported(remembered{}, apply.Outcome{})); diff != "" {
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(remembered{}, footprint{}, apply.Outcome{})); diff != "" {
 		t.Errorf("run (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff(known, gotKnown); diff != "" {

@@ -50,6 +50,7 @@ type run struct {
 	unchanged bool
 	settled   bool
 	content   artifact.Verified
+	reads     *render.Reads
 	objects   []*unstructured.Unstructured
 	set       apply.Set
 	plan      apply.Plan
@@ -194,8 +195,9 @@ func (c *Controller) build(ctx context.Context, obj *kustomizev1.Kustomization, 
 	if err != nil {
 		return err
 	}
+	r.reads = &render.Reads{}
 	if r.objects, err = c.config.Renderer.Build(ctx, render.Input{
-		Tree: r.content.FS(), Spec: &obj.Spec, Variables: r.variables, StrictSubstitution: !c.config.Choices.LenientSubstitution, Decrypt: decrypter,
+		Tree: r.content.FS(), Reads: r.reads, Spec: &obj.Spec, Variables: r.variables, StrictSubstitution: !c.config.Choices.LenientSubstitution, Decrypt: decrypter,
 	}); err != nil {
 		return err
 	}
@@ -251,7 +253,7 @@ func (c *Controller) decide(ctx context.Context, obj *kustomizev1.Kustomization,
 func provenance(claim verify.Claim) policy.Source {
 	return policy.Source{
 		Kind: claim.Origin.Kind, Namespace: claim.Origin.Namespace, Name: claim.Origin.Name, URL: claim.Origin.URL,
-		Revision: claim.Revision, Digest: claim.Digest, Verification: string(claim.Statement.Method), Signer: claim.Statement.Signer,
+		Verification: string(claim.Statement.Method), Signer: claim.Statement.Signer,
 	}
 }
 
@@ -303,7 +305,11 @@ func (c *Controller) apply(ctx context.Context, obj *kustomizev1.Kustomization, 
 	if r.inputs.Inventory, err = inventoryDigest(c.config.Digests, obj); err != nil {
 		return err
 	}
-	next := remembered{inputs: r.inputs, outcomes: result.Outcomes, applied: result.Health(), set: set, began: r.started}
+	content, err := c.footprint(r)
+	if err != nil {
+		return err
+	}
+	next := remembered{inputs: r.inputs, content: content, outcomes: result.Outcomes, applied: result.Health(), set: set, began: r.started}
 	if !result.Changed() { // the wait for health goes on
 		next.healthRefs, next.healthSince, next.healthy = r.last.healthRefs, r.last.healthSince, r.last.healthy
 	}

@@ -18,6 +18,8 @@ type tree struct {
 	size int64
 	refs int
 	used uint64
+	// catalog is nil once others needed its room.
+	catalog *Catalog
 }
 
 // cache keeps extracted trees by digest. It begins empty: what another process has extracted is not trusted.
@@ -30,6 +32,8 @@ type cache struct {
 	trees map[string]*tree
 	total int64
 	clock uint64
+	// catalogued counts the entries of all catalogs.
+	catalogued int
 }
 
 // newCache empties dir and takes it over.
@@ -78,7 +82,7 @@ func (c *cache) has(sum string) bool {
 }
 
 // insert takes over the folder tmp as the tree of sum. The caller holds the first reference.
-func (c *cache) insert(tmp, sum string, size int64) (*tree, error) {
+func (c *cache) insert(tmp, sum string, size int64, catalog *Catalog) (*tree, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.evict(size)
@@ -90,10 +94,33 @@ func (c *cache) insert(tmp, sum string, size int64) (*tree, error) {
 		return nil, errors.Join(err, removeTree(c.root, sum))
 	}
 	c.clock++
-	t := &tree{sum: sum, root: root, size: size, refs: 1, used: c.clock}
+	t := &tree{sum: sum, root: root, size: size, refs: 1, used: c.clock, catalog: catalog}
 	c.trees[sum] = t
 	c.total += size
+	c.catalogued += catalog.size()
+	c.shorten()
 	return t, nil
+}
+
+// catalog returns the catalog of a tree, and nil where it is no longer kept.
+func (c *cache) catalog(t *tree) *Catalog {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return t.catalog
+}
+
+// shorten drops the catalogs of the least recently used trees until the rest is within its bound. The caller holds c.mu.
+func (c *cache) shorten() {
+	for c.catalogued > maxCatalogued {
+		var victim *tree
+		for _, t := range c.trees {
+			if t.catalog != nil && (victim == nil || t.used < victim.used) {
+				victim = t
+			}
+		}
+		c.catalogued -= victim.catalog.size()
+		victim.catalog = nil
+	}
 }
 
 // release lets go of a tree. Unused ones stay until their room is needed.
@@ -119,6 +146,7 @@ func (c *cache) evict(room int64) {
 		}
 		delete(c.trees, victim.sum)
 		c.total -= victim.size
+		c.catalogued -= victim.catalog.size()
 		_ = victim.root.Close()
 		// What cannot be removed now is removed when the cache is opened again.
 		_ = removeTree(c.root, victim.sum)

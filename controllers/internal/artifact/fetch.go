@@ -305,14 +305,20 @@ func (f *Fetcher) unpack(ctx context.Context, from place, packed, tmp string) (*
 	if err != nil {
 		return nil, err
 	}
-	done, err := Untar(ctx, archive, dst, f.config.Limits)
+	state, err := f.config.Digests.Hash(crypto.SHA256)
+	if err != nil {
+		return nil, errors.Join(err, dst.Close())
+	}
+	catalog := newCatalog()
+	done, err := untar(ctx, archive, dst, f.config.Limits, &cataloguer{catalog: catalog, state: state})
+	catalog.sort()
 	if err == nil {
 		err = freeze(dst)
 	}
 	if err := errors.Join(err, dst.Close()); err != nil {
 		return nil, err
 	}
-	return f.cache.insert(tmp, from.key, done.Bytes)
+	return f.cache.insert(tmp, from.key, done.Bytes, catalog)
 }
 
 // download writes what is at a place to w and checks its digest while it is read, and its size where one is known.

@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -35,13 +36,18 @@ type Extracted struct {
 // Untar extracts a tar archive, compressed with gzip or not, below dst, which should be empty, and reads r to its end. Content that is not safe
 // or too large wraps ErrUnsafe or ErrTooLarge, and what was written until then stays: the caller drops dst.
 func Untar(ctx context.Context, r io.Reader, dst *os.Root, l Limits) (Extracted, error) {
+	return untar(ctx, r, dst, l, nil)
+}
+
+// untar is Untar, and takes what it extracts into a catalog.
+func untar(ctx context.Context, r io.Reader, dst *os.Root, l Limits, into *cataloguer) (Extracted, error) {
 	l = l.withDefaults()
 	in := &bounded{ctx: ctx, r: r, limit: l.Compressed}
 	plain, err := decompress(in)
 	if err != nil {
 		return Extracted{}, fmt.Errorf("read archive: %w", err)
 	}
-	x := &extraction{dst: dst, limits: l, in: in, dirs: map[string]bool{".": true}}
+	x := &extraction{dst: dst, limits: l, in: in, dirs: map[string]bool{".": true}, catalog: into}
 	archive := tar.NewReader(plain)
 	for {
 		header, err := archive.Next()
@@ -81,11 +87,12 @@ func decompress(r io.Reader) (io.Reader, error) {
 
 // extraction is one run of Untar.
 type extraction struct {
-	dst    *os.Root
-	limits Limits
-	in     *bounded
-	dirs   map[string]bool
-	done   Extracted
+	dst     *os.Root
+	limits  Limits
+	in      *bounded
+	dirs    map[string]bool
+	catalog *cataloguer
+	done    Extracted
 }
 
 // entry writes one entry of the archive.
@@ -138,8 +145,13 @@ func (x *extraction) dir(name string) error {
 	if err := x.dst.MkdirAll(name, modeDir); err != nil {
 		return unsafeIfExists(name, err)
 	}
+	var made []string
 	for d := name; !x.dirs[d]; d = path.Dir(d) {
 		x.dirs[d] = true
+		made = append(made, d)
+	}
+	for _, d := range slices.Backward(made) { // parents first
+		x.catalog.folder(d)
 	}
 	return nil
 }
@@ -160,10 +172,11 @@ func (x *extraction) file(name string, header *tar.Header, content io.Reader) er
 	if err != nil {
 		return unsafeIfExists(name, err)
 	}
-	_, err = io.Copy(f, &measured{r: content, x: x})
+	_, err = io.Copy(x.catalog.begin(f), &measured{r: content, x: x})
 	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("extract %q: %w", header.Name, err)
 	}
+	x.catalog.end(name)
 	return nil
 }
 

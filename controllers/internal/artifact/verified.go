@@ -54,6 +54,14 @@ func (v Verified) Dir() string {
 	return filepath.Join(v.h.cache.dir, v.h.tree.sum)
 }
 
+// Catalog lists the content. It is nil when there is none, or when the list was given up for the room it takes.
+func (v Verified) Catalog() *Catalog {
+	if !v.Valid() {
+		return nil
+	}
+	return v.h.cache.catalog(v.h.tree)
+}
+
 // Proof returns the proof, an invalid one when there is no content.
 func (v Verified) Proof() verify.Proof {
 	if !v.Valid() {

@@ -255,6 +255,10 @@ func (r *run[T, W]) lost(err error) error {
 	return fmt.Errorf("%s %q: %w", r.loop.Kind, r.req.NamespacedName, err)
 }
 
+// ordinary is the priority of the next run: otherwise the queue would keep that of the last one, and whoever was hastened once would
+// be before the others for ever.
+const ordinary = 0
+
 // requeue says when the object runs again, and logs what the owner has to do something about.
 func (r *run[T, W]) requeue(ctx context.Context, v Verdict) (reconcile.Result, error) {
 	log := logf.FromContext(ctx).WithValues("stage", v.Stage, "outcome", v.Outcome, "reason", v.Reason)
@@ -264,11 +268,11 @@ func (r *run[T, W]) requeue(ctx context.Context, v Verdict) (reconcile.Result, e
 	switch v.Requeue {
 	case BackOff:
 		r.backoff.failing(r.req, r.attempt(), r.retryLimit())
-		return reconcile.Result{}, fmt.Errorf("%s: %s: %s", v.Stage, v.Reason, v.Message)
+		return reconcile.Result{Priority: new(ordinary)}, fmt.Errorf("%s: %s: %s", v.Stage, v.Reason, v.Message)
 	case AtInterval:
-		return reconcile.Result{RequeueAfter: jitter(v.After, r.config.JitterPercent, r.deps.Random())}, nil
+		return reconcile.Result{Priority: new(ordinary), RequeueAfter: jitter(v.After, r.config.JitterPercent, r.deps.Random())}, nil
 	case OnChange:
-		return reconcile.Result{RequeueAfter: jitter(r.config.Safety, r.config.JitterPercent, r.deps.Random())}, nil
+		return reconcile.Result{Priority: new(ordinary), RequeueAfter: jitter(r.config.Safety, r.config.JitterPercent, r.deps.Random())}, nil
 	default:
 		return reconcile.Result{}, nil
 	}

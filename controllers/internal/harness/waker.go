@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 )
@@ -33,6 +34,18 @@ func (w *Waker) Start(_ context.Context, queue workqueue.TypedRateLimitingInterf
 	}
 	w.early = nil
 	return nil
+}
+
+// urgent is above the priority of whatever a source puts into the queue.
+const urgent = 100
+
+// Hasten makes an object run before those that wait without having been hastened. It never blocks.
+func (w *Waker) Hasten(key types.NamespacedName) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if queue, ok := w.queue.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
+		queue.AddWithOpts(priorityqueue.AddOpts{Priority: new(urgent)}, reconcile.Request{NamespacedName: key})
+	}
 }
 
 // Wake makes an object run after a while. It never blocks.

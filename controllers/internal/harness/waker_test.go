@@ -3,12 +3,14 @@
 package harness_test
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/controller/priorityqueue"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"sluice.dev/sluice/controllers/internal/harness"
@@ -38,4 +40,28 @@ func TestWakerKeepsWhatCameEarly(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestHastenedObjectsGoFirst(t *testing.T) {
+	var w harness.Waker
+	queue := priorityqueue.New[reconcile.Request]("test")
+	defer queue.ShutDown()
+	w.Hasten(types.NamespacedName{Name: "before the start"})
+	if err := w.Start(t.Context(), queue); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a", "b", "c"} {
+		queue.Add(reconcile.Request{NamespacedName: types.NamespacedName{Name: name}})
+	}
+	w.Hasten(types.NamespacedName{Name: "c"})
+	w.Hasten(types.NamespacedName{Name: "d"})
+	var got []string
+	for range 4 {
+		item, _ := queue.Get()
+		got = append(got, item.Name)
+		queue.Done(item)
+	}
+	if want := []string{"c", "d", "a", "b"}; !slices.Equal(got, want) {
+		t.Errorf("order %v, want %v", got, want)
+	}
 }

@@ -30,7 +30,7 @@ type tree struct {
 var _ filesys.FileSystem = (*tree)(nil)
 
 func newTree(in Input, limits Limits) *tree {
-	return &tree{base: in.Tree, over: map[string][]byte{}, budget: limits.ReadBytes, limits: limits, omit: in.Omit, seen: in.Decrypt.Seen}
+	return &tree{base: noted{in.Tree, in.Reads}, over: map[string][]byte{}, budget: limits.ReadBytes, limits: limits, omit: in.Omit, seen: in.Decrypt.Seen}
 }
 
 // omits reports whether a file is to be passed over as a resource.

@@ -55,6 +55,8 @@ type Input struct {
 	Decrypt Decrypter
 	// StrictSubstitution refuses a variable that has neither a value nor a default.
 	StrictSubstitution bool
+	// Reads, if set, notes what the build asks of Tree.
+	Reads *Reads
 }
 
 // Renderer builds Kustomizations. It may be used by many goroutines: builds share no lock and no state that a build
@@ -76,6 +78,7 @@ func (r *Renderer) Build(ctx context.Context, in Input) ([]*unstructured.Unstruc
 	if in.Decrypt == nil {
 		in.Decrypt = keyless{}
 	}
+	defer in.Reads.close()
 	fsys := newTree(in, r.limits)
 	dir, err := buildPath(fsys, in.Spec.Path)
 	if err != nil {

@@ -24,7 +24,7 @@ type footprint struct {
 }
 
 // shows reports whether a build would see the same in other content.
-func (f footprint) shows(c *Controller, content *artifact.Catalog) (bool, error) {
+func (f footprint) shows(c *Controller, content *artifact.Content) (bool, error) {
 	if f.reads == nil || content == nil {
 		return false, nil
 	}
@@ -35,9 +35,9 @@ func (f footprint) shows(c *Controller, content *artifact.Catalog) (bool, error)
 // footprint returns what the run has seen.
 func (c *Controller) footprint(r *run) (f footprint, err error) {
 	f.source, f.provenance = artifact.KeyOf(r.source.origin).String(), provenance(r.content.Proof().Claim())
-	if catalog := r.content.Catalog(); catalog != nil {
+	if content := r.content.Content(); content != nil {
 		f.reads = r.reads
-		f.answers, err = r.reads.Digest(c.config.Digests, catalog)
+		f.answers, err = r.reads.Digest(c.config.Digests, content)
 	}
 	return f, err
 }
@@ -56,7 +56,7 @@ func (c *Controller) recognize(_ context.Context, obj *kustomizev1.Kustomization
 	if inputs != r.inputs || r.last.content.provenance != provenance(r.content.Proof().Claim()) || !c.holds(obj, r.last.outcomes) {
 		return nil
 	}
-	same, err := r.last.content.shows(c, r.content.Catalog())
+	same, err := r.last.content.shows(c, r.content.Content())
 	if err != nil || !same {
 		return err
 	}
@@ -70,12 +70,12 @@ func (c *Controller) recognize(_ context.Context, obj *kustomizev1.Kustomization
 // hasten lets the objects go first that new content of a source changes: most commits change few of the objects that the source
 // feeds, and somebody waits for these.
 func (c *Controller) hasten(obj *kustomizev1.Kustomization, r *run) error {
-	catalog := r.content.Catalog()
+	content := r.content.Content()
 	for key, last := range c.memory.arrived(artifact.KeyOf(r.source.origin).String(), r.inputs.Digest) {
 		if key == keyOf(obj) || last.content.reads == nil {
 			continue
 		}
-		same, err := last.content.shows(c, catalog)
+		same, err := last.content.shows(c, content)
 		if err != nil {
 			return err
 		}

@@ -4,7 +4,6 @@ package source
 
 import (
 	"context"
-	"os"
 	"path"
 	"strings"
 
@@ -191,21 +190,13 @@ func (c Config) ociPull(ctx context.Context, obj *sourcev1.OCIRepository, r *oci
 		return err
 	}
 	defer layer.Close() //nolint:errcheck // what was read has been checked by its digest
-	dir, err := os.MkdirTemp(c.TempDir, "oci-")
+	content, err := artifact.Extract(ctx, layer, c.TempDir, c.Backend, artifact.Limits{Links: artifact.SkipLinks})
 	if err != nil {
-		return fault.New(fault.Retry, sourcev1.DirCreationFailedReason, "make a folder for the layer: %w", err)
-	}
-	defer os.RemoveAll(dir) //nolint:errcheck // a leftover in the temporary folder is removed with it
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return fault.New(fault.Retry, sourcev1.DirCreationFailedReason, "open the folder for the layer: %w", err)
-	}
-	defer root.Close()
-	if _, err := artifact.Untar(ctx, layer, root, artifact.Limits{Links: artifact.SkipLinks}); err != nil {
 		return fault.New(fault.Retry, sourcev1.OCILayerOperationFailedReason, "unpack layer %s: %w", layer.Digest, err)
 	}
+	defer content.Close() //nolint:errcheck // it is read only
 	r.metadata = layer.Annotations
-	r.blob, err = c.archive(ctx, root.FS(), obj.Spec.Ignore)
+	r.blob, err = c.archive(ctx, content, obj.Spec.Ignore)
 	return err
 }
 

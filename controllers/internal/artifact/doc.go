@@ -5,7 +5,7 @@
 // The Store is the producing side: content-addressed blobs, a record per source object of which blob is current, and
 // beside each published blob the platform's signed statement about it. Its Handler serves blobs and statements by
 // digest, and the same bytes at Flux's path. The Fetcher is the consuming side: it proves the statement first, downloads
-// by digest, and shares one extracted tree among all who apply it; what it returns, Verified, carries the proof.
+// by digest, and shares one Content among all who apply it; what it returns, Verified, carries the proof.
 //
 // Package artifact refuses to publish without a statement and to return a byte before the statement holds. It lists no
 // directory and follows no path out of its root. It makes no HTTP client or server (internal/transport does), signs and

@@ -11,12 +11,9 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"path"
-	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"github.com/fluxcd/pkg/apis/meta"
 
@@ -34,7 +31,7 @@ type Prove func(ctx context.Context, envelope []byte, digest, revision string, o
 
 // FetcherConfig is what a Fetcher needs. Only Limits, CacheBytes and Proofs have zero values that work.
 type FetcherConfig struct {
-	// Dir is a folder of its own for extracted trees. It is emptied.
+	// Dir is a folder of its own for what is extracted. It is emptied.
 	Dir string
 	// Client reaches the artifact server (internal/transport).
 	Client *http.Client
@@ -87,7 +84,6 @@ type Want struct {
 type Fetcher struct {
 	config FetcherConfig
 	cache  *cache
-	serial atomic.Uint64
 	// direct is Client without redirects: a server that is not ours is asked for one file and leads nowhere else.
 	direct *http.Client
 
@@ -270,24 +266,18 @@ func (f *Fetcher) tree(ctx context.Context, from place) (*tree, error) {
 
 // load downloads, checks the digest, and only then extracts.
 func (f *Fetcher) load(ctx context.Context, from place) (*tree, error) {
-	tmp := "tmp-" + strconv.FormatUint(f.serial.Add(1), 10)
-	packed := tmp + ".download"
-	t, err := f.unpack(ctx, from, packed, tmp)
-	if rmErr := f.cache.root.Remove(packed); rmErr != nil && !os.IsNotExist(rmErr) {
-		err = errors.Join(err, rmErr)
+	content, err := f.unpack(ctx, from)
+	if err == nil {
+		return f.cache.insert(from.key, content), nil
 	}
-	if t != nil || err == nil {
-		return t, nil
-	}
-	err = errors.Join(err, removeTree(f.cache.root, tmp))
 	if _, typed := errors.AsType[*fault.Fault](err); typed {
 		return nil, err
 	}
 	return nil, fault.New(fault.Retry, meta.ArtifactFailedReason, "fetch artifact %q: %w", digestPrefix+from.sum, err)
 }
 
-func (f *Fetcher) unpack(ctx context.Context, from place, packed, tmp string) (*tree, error) {
-	archive, err := f.cache.root.OpenFile(packed, os.O_CREATE|os.O_EXCL|os.O_RDWR, modeFile)
+func (f *Fetcher) unpack(ctx context.Context, from place) (*Content, error) {
+	archive, err := scratch(f.cache.dir)
 	if err != nil {
 		return nil, err
 	}
@@ -298,27 +288,7 @@ func (f *Fetcher) unpack(ctx context.Context, from place, packed, tmp string) (*
 	if _, err := archive.Seek(0, io.SeekStart); err != nil {
 		return nil, err
 	}
-	if err := f.cache.root.Mkdir(tmp, modeDir); err != nil {
-		return nil, err
-	}
-	dst, err := f.cache.root.OpenRoot(tmp)
-	if err != nil {
-		return nil, err
-	}
-	state, err := f.config.Digests.Hash(crypto.SHA256)
-	if err != nil {
-		return nil, errors.Join(err, dst.Close())
-	}
-	catalog := newCatalog()
-	done, err := untar(ctx, archive, dst, f.config.Limits, &cataloguer{catalog: catalog, state: state})
-	catalog.sort()
-	if err == nil {
-		err = freeze(dst)
-	}
-	if err := errors.Join(err, dst.Close()); err != nil {
-		return nil, err
-	}
-	return f.cache.insert(tmp, from.key, done.Bytes, catalog)
+	return Extract(ctx, archive, f.cache.dir, f.config.Digests, f.config.Limits)
 }
 
 // download writes what is at a place to w and checks its digest while it is read, and its size where one is known.

@@ -38,17 +38,6 @@ func TestFetch(t *testing.T) {
 	if err != nil || string(content) != "kind: A" {
 		t.Errorf("content %q, error %v", content, err)
 	}
-	root, err := v.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := root.Stat("deploy/a.yaml"); err != nil {
-		t.Error(err)
-	}
-	info, err := os.Stat(filepath.Join(v.Dir(), "deploy/a.yaml"))
-	if err != nil || info.Mode().Perm() != 0o400 {
-		t.Errorf("mode %v, error %v", info, err)
-	}
 	if !v.Valid() || v.Digest() != want.Digest || v.Revision() != want.Revision || v.Proof().Claim().Origin != want.Origin {
 		t.Errorf("verified %q %q", v.Digest(), v.Revision())
 	}
@@ -61,10 +50,9 @@ func TestZeroVerifiedRefuses(t *testing.T) { refusesAll(t, artifact.Verified{}) 
 
 func refusesAll(t *testing.T, v artifact.Verified) {
 	t.Helper()
-	_, rootErr := v.Root()
 	_, fsErr := v.FS().Open(".")
-	if v.Valid() || v.Proof().Valid() || v.Dir() != "" || v.Digest() != "" || !errors.Is(rootErr, artifact.ErrNothing) || !errors.Is(fsErr, artifact.ErrNothing) {
-		t.Errorf("nothing is valid: %v %v", rootErr, fsErr)
+	if v.Valid() || v.Proof().Valid() || v.Content() != nil || v.Digest() != "" || !errors.Is(fsErr, artifact.ErrNothing) {
+		t.Errorf("nothing is valid: %v", fsErr)
 	}
 	v.Close()
 }
@@ -293,8 +281,8 @@ func TestCacheKeepsWhatIsInUse(t *testing.T) {
 	}
 	v.Close()
 	w.Close()
-	if got := files(t, dir); len(got) != 1 {
-		t.Errorf("kept %v, want what fits", got)
+	if b.fetcher.Holds(first.Digest) || !b.fetcher.Holds(second.Digest) {
+		t.Error("the older one goes, and what fits stays")
 	}
 	again, err := b.fetcher.Fetch(t.Context(), first)
 	if err != nil {
@@ -309,7 +297,7 @@ func TestCacheBeginsEmpty(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(forged, "sub"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(os.WriteFile(filepath.Join(forged, "sub/a"), nil, 0o400), os.Chmod(filepath.Join(forged, "sub"), 0o500)); err != nil {
+	if err := errors.Join(os.WriteFile(filepath.Join(forged, "sub/a"), nil, 0o400)); err != nil {
 		t.Fatal(err)
 	}
 	newBed(t, func(c *artifact.FetcherConfig) { c.Dir = dir })

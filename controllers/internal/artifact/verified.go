@@ -5,8 +5,6 @@ package artifact
 import (
 	"errors"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"sync/atomic"
 
 	"sluice.dev/sluice/internal/verify"
@@ -30,36 +28,20 @@ type handle struct {
 // Valid reports whether there is content and the proof holds for it.
 func (v Verified) Valid() bool { return v.h != nil && !v.h.closed.Load() && v.h.proof.Valid() }
 
-// Root returns the content. It must not be closed, and not be used after Close.
-func (v Verified) Root() (*os.Root, error) {
-	if !v.Valid() {
-		return nil, ErrNothing
-	}
-	return v.h.tree.root, nil
-}
-
 // FS returns the content as a file system, in which everything is ErrNothing when there is none.
 func (v Verified) FS() fs.FS {
-	if !v.Valid() {
-		return empty{}
+	if c := v.Content(); c != nil {
+		return c
 	}
-	return v.h.tree.root.FS()
+	return empty{}
 }
 
-// Dir returns the absolute path of the content, for readers that cannot do with FS, and "" when there is none.
-func (v Verified) Dir() string {
-	if !v.Valid() {
-		return ""
-	}
-	return filepath.Join(v.h.cache.dir, v.h.tree.sum)
-}
-
-// Catalog lists the content. It is nil when there is none, or when the list was given up for the room it takes.
-func (v Verified) Catalog() *Catalog {
+// Content returns the content, and nil when there is none. It must not be closed, and not be read after Close.
+func (v Verified) Content() *Content {
 	if !v.Valid() {
 		return nil
 	}
-	return v.h.cache.catalog(v.h.tree)
+	return v.h.tree.content
 }
 
 // Proof returns the proof, an invalid one when there is no content.

@@ -7,15 +7,15 @@ import (
 	"bufio"
 	"compress/gzip"
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path"
-	"slices"
 	"strings"
-	"syscall"
+
+	"sluice.dev/sluice/internal/fips"
 )
 
 // Modes of what is extracted and archived (spec row S-13).
@@ -25,40 +25,43 @@ const (
 	modeExecutable = 0o700
 )
 
-// Extracted says what an archive held.
-type Extracted struct {
-	// Bytes is the sum of the sizes of its files.
-	Bytes int64
-	// Files counts files and directories.
-	Files int
+// Extract reads a tar archive, compressed with gzip or not, to its end, and keeps what it holds in a file without a name in dir,
+// until Close. Content that is not safe or too large wraps ErrUnsafe or ErrTooLarge.
+func Extract(ctx context.Context, r io.Reader, dir string, digests fips.Digests, l Limits) (*Content, error) {
+	state, err := digests.Hash(crypto.SHA256)
+	if err != nil {
+		return nil, err
+	}
+	w, err := newContentWriter(dir, state)
+	if err != nil {
+		return nil, err
+	}
+	err = extract(ctx, r, w, l.withDefaults())
+	content, flushErr := w.finish()
+	if err := errors.Join(err, flushErr); err != nil {
+		return nil, errors.Join(err, content.Close())
+	}
+	return content, nil
 }
 
-// Untar extracts a tar archive, compressed with gzip or not, below dst, which should be empty, and reads r to its end. Content that is not safe
-// or too large wraps ErrUnsafe or ErrTooLarge, and what was written until then stays: the caller drops dst.
-func Untar(ctx context.Context, r io.Reader, dst *os.Root, l Limits) (Extracted, error) {
-	return untar(ctx, r, dst, l, nil)
-}
-
-// untar is Untar, and takes what it extracts into a catalog.
-func untar(ctx context.Context, r io.Reader, dst *os.Root, l Limits, into *cataloguer) (Extracted, error) {
-	l = l.withDefaults()
+func extract(ctx context.Context, r io.Reader, w *contentWriter, l Limits) error {
 	in := &bounded{ctx: ctx, r: r, limit: l.Compressed}
 	plain, err := decompress(in)
 	if err != nil {
-		return Extracted{}, fmt.Errorf("read archive: %w", err)
+		return fmt.Errorf("read archive: %w", err)
 	}
-	x := &extraction{dst: dst, limits: l, in: in, dirs: map[string]bool{".": true}, catalog: into}
+	x := &extraction{out: w, limits: l, in: in}
 	archive := tar.NewReader(plain)
 	for {
 		header, err := archive.Next()
 		if errors.Is(err, io.EOF) {
-			return x.done, drain(ctx, plain, l)
+			return drain(ctx, plain, l)
 		}
 		if err != nil {
-			return x.done, fmt.Errorf("read archive: %w", err)
+			return fmt.Errorf("read archive: %w", err)
 		}
 		if err := x.entry(header, archive); err != nil {
-			return x.done, err
+			return err
 		}
 	}
 }
@@ -85,14 +88,13 @@ func decompress(r io.Reader) (io.Reader, error) {
 	return buffered, nil
 }
 
-// extraction is one run of Untar.
+// extraction is one run of Extract.
 type extraction struct {
-	dst     *os.Root
-	limits  Limits
-	in      *bounded
-	dirs    map[string]bool
-	catalog *cataloguer
-	done    Extracted
+	out    *contentWriter
+	limits Limits
+	in     *bounded
+	files  int
+	bytes  int64
 }
 
 // entry writes one entry of the archive.
@@ -100,7 +102,7 @@ func (x *extraction) entry(header *tar.Header, content io.Reader) error {
 	if header.Typeflag == tar.TypeXGlobalHeader {
 		return nil // what git archive writes first; it holds no file
 	}
-	if x.done.Files++; x.done.Files > x.limits.Files {
+	if x.files++; x.files > x.limits.Files {
 		return fmt.Errorf("archive has more than %d files: %w", x.limits.Files, ErrTooLarge)
 	}
 	name, err := entryName(header.Name, x.limits.Depth)
@@ -109,7 +111,7 @@ func (x *extraction) entry(header *tar.Header, content io.Reader) error {
 	}
 	switch header.Typeflag {
 	case tar.TypeDir:
-		return x.dir(name)
+		return x.out.folder(name)
 	case tar.TypeReg:
 		return x.file(name, header, content)
 	default:
@@ -120,8 +122,8 @@ func (x *extraction) entry(header *tar.Header, content io.Reader) error {
 	}
 }
 
-// entryName returns the clean path of an entry, relative to the root. os.Root would refuse to leave the root as well;
-// a name that tries is refused by its looks, whether or not it would succeed.
+// entryName returns the clean path of an entry, relative to the root. A name that tries to leave it is refused, whether or not it
+// would succeed.
 func entryName(name string, depth int) (string, error) {
 	if name == "" || strings.HasPrefix(name, "/") || strings.ContainsAny(name, "\x00\\") {
 		return "", fmt.Errorf("archive entry %q has no safe name: %w", name, ErrUnsafe)
@@ -138,51 +140,20 @@ func entryName(name string, depth int) (string, error) {
 	return clean, nil
 }
 
-func (x *extraction) dir(name string) error {
-	if x.dirs[name] {
-		return nil
-	}
-	if err := x.dst.MkdirAll(name, modeDir); err != nil {
-		return unsafeIfExists(name, err)
-	}
-	var made []string
-	for d := name; !x.dirs[d]; d = path.Dir(d) {
-		x.dirs[d] = true
-		made = append(made, d)
-	}
-	for _, d := range slices.Backward(made) { // parents first
-		x.catalog.folder(d)
-	}
-	return nil
-}
-
 func (x *extraction) file(name string, header *tar.Header, content io.Reader) error {
 	if err := x.fits(header.Size); err != nil {
 		return fmt.Errorf("archive entry %q: %w", header.Name, err)
-	}
-	if err := x.dir(path.Dir(name)); err != nil {
-		return err
 	}
 	mode := fs.FileMode(modeFile)
 	if header.FileInfo().Mode()&0o111 != 0 {
 		mode = modeExecutable
 	}
-	// O_EXCL: the second of two entries of one name would be seen by some readers and the first by others.
-	f, err := x.dst.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, mode)
-	if err != nil {
-		return unsafeIfExists(name, err)
-	}
-	_, err = io.Copy(x.catalog.begin(f), &measured{r: content, x: x})
-	if err := errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("extract %q: %w", header.Name, err)
-	}
-	x.catalog.end(name)
-	return nil
+	return x.out.file(name, mode, &measured{r: content, x: x})
 }
 
 // fits refuses by the size in the header, before a byte is written.
 func (x *extraction) fits(size int64) error {
-	if size < 0 || size > x.limits.Extracted-x.done.Bytes {
+	if size < 0 || size > x.limits.Extracted-x.bytes {
 		return fmt.Errorf("more than %d bytes extracted: %w", x.limits.Extracted, ErrTooLarge)
 	}
 	return nil
@@ -197,17 +168,9 @@ type measured struct {
 // Read implements io.Reader.
 func (m *measured) Read(p []byte) (int, error) {
 	n, err := m.r.Read(p)
-	m.x.done.Bytes += int64(n)
-	if done := m.x.done.Bytes; done > ratioFrom && done/m.x.limits.Ratio > m.x.in.n {
+	m.x.bytes += int64(n)
+	if done := m.x.bytes; done > ratioFrom && done/m.x.limits.Ratio > m.x.in.n {
 		return n, fmt.Errorf("content is more than %d times larger than its archive: %w", m.x.limits.Ratio, ErrTooLarge)
 	}
 	return n, err
-}
-
-// unsafeIfExists tells an archive that contradicts itself from a disk that fails.
-func unsafeIfExists(name string, err error) error {
-	if errors.Is(err, fs.ErrExist) || errors.Is(err, syscall.ENOTDIR) {
-		return fmt.Errorf("archive entry %q is there twice: %w", name, ErrUnsafe)
-	}
-	return fmt.Errorf("extract %q: %w", name, err)
 }

@@ -4,7 +4,7 @@ package source
 
 import (
 	"context"
-	"os"
+	"errors"
 
 	"k8s.io/utils/ptr"
 
@@ -29,15 +29,15 @@ type gitRun struct {
 	trust     verify.Policy // empty unless verification is asked for
 	remote    *git.Remote
 	head      git.Head
-	dir       string
 	commit    git.Commit
+	content   *git.Content
 	statement verify.Statement
 }
 
-// close removes the checkout.
+// close releases the downloaded commit.
 func (r *gitRun) close() {
-	if r.dir != "" {
-		os.RemoveAll(r.dir) //nolint:errcheck // a leftover in the temporary folder is removed with it
+	if r.content != nil {
+		_ = r.content.Close() // only read from
 	}
 }
 
@@ -134,12 +134,9 @@ func gitReference(ref *sourcev1.GitRepositoryRef) git.Reference {
 	return git.Reference{Branch: ref.Branch, Tag: ref.Tag, SemVer: ref.SemVer, Name: ref.Name, Commit: ref.Commit}
 }
 
-// gitFetch writes the commit's files into a folder of its own.
+// gitFetch downloads the commit.
 func (c Config) gitFetch(ctx context.Context, _ *sourcev1.GitRepository, r *gitRun) (err error) {
-	if r.dir, err = os.MkdirTemp(c.TempDir, "git-"); err != nil {
-		return fault.New(fault.Retry, sourcev1.DirCreationFailedReason, "make a folder for the checkout: %w", err)
-	}
-	r.commit, err = r.remote.Fetch(ctx, r.head, r.dir)
+	r.commit, r.content, err = r.remote.Fetch(ctx, r.head)
 	return err
 }
 
@@ -178,16 +175,11 @@ func signedTag(tag *git.Tag) *gitsig.Tag {
 	}
 }
 
-// gitPublish archives the checkout and makes it the artifact.
+// gitPublish archives the commit's files and makes them the artifact.
 func (c Config) gitPublish(ctx context.Context, obj *sourcev1.GitRepository, r *gitRun) error {
-	root, err := os.OpenRoot(r.dir)
+	blob, err := c.archive(ctx, r.content.FS(), obj.Spec.Ignore)
 	if err != nil {
-		return fault.New(fault.Retry, sourcev1.StatOperationFailedReason, "open the checkout: %w", err)
-	}
-	defer root.Close()
-	blob, err := c.archive(ctx, root.FS(), obj.Spec.Ignore)
-	if err != nil {
-		return err
+		return contentFault(err)
 	}
 	defer blob.Release()
 	published, err := c.publish(ctx, blob, product{
@@ -199,4 +191,15 @@ func (c Config) gitPublish(ctx context.Context, obj *sourcev1.GitRepository, r *
 	obj.Status.Artifact, obj.Status.ObservedIgnore = published, obj.Spec.Ignore
 	noteArtifact(&r.Notes, r.statement, obj.Spec.Verification != nil, stored(published))
 	return nil
+}
+
+// contentFault finds the fault of a file that could not be read while it was archived. It is the commit that failed then, not
+// the storage, and is told as by the stage that fetched it.
+func contentFault(err error) error {
+	f, ok := errors.AsType[*fault.Fault](errors.Unwrap(err)) // below the archive's own
+	if !ok {
+		return err
+	}
+	f.Condition = sourcev1.FetchFailedCondition
+	return f
 }

@@ -34,8 +34,6 @@ type Commit struct {
 	Payload   []byte
 	// Tag is the annotated tag that led to the commit, nil without one.
 	Tag *Tag
-	// Written counts what was written.
-	Written Written
 }
 
 // Tag is an annotated tag.
@@ -62,14 +60,6 @@ type Person struct {
 
 // String is "Name <email>".
 func (p Person) String() string { return p.Name + " <" + p.Email + ">" }
-
-// Written counts the files of a checkout.
-type Written struct {
-	Files int64
-	Bytes int64
-	// Skipped lists symbolic links and submodules, which are never written (spec row S-13); at most 100 of them.
-	Skipped []string
-}
 
 // Subject is the first line of the message, fit for an event: valid UTF-8 without control characters, at most 200 runes.
 func (c Commit) Subject() string {
@@ -126,7 +116,7 @@ func only(fields []field, key string, optional bool) (string, error) {
 }
 
 // parseCommit reads a commit. Headers that would make the object mean two things, two trees or two signatures, are
-// refused: a signature check and a checkout must see the same commit.
+// refused: a signature check and a reader of the files must see the same commit.
 func parseCommit(hash string, content []byte) (Commit, error) {
 	fields, message, err := parseFields(content)
 	if err != nil {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package git reads Git repositories over http, https and ssh, as far as a source needs: it resolves a reference without
-// cloning ([Remote.Resolve]), and writes the files of one commit into a directory ([Remote.Fetch]), together with what a
-// signature check needs to know about the commit and its tag ([Commit], [Tag]).
+// cloning ([Remote.Resolve]), and downloads one commit ([Remote.Fetch]): what a signature check needs to know about it and its
+// tag ([Commit], [Tag]), and its files as an fs.FS over the downloaded pack ([Content]), without a checkout.
 //
 // Everything a server sends is bounded ([Limits]): the reference advertisement, the pack on its way to a temporary file,
 // each object's size before it is inflated, the sum of all, and the number, size and depth of the files. Every object used
@@ -14,6 +14,7 @@
 // go-git cannot read them). It skips symbolic links, submodules and Git's own dot files.
 //
 // It checks no signature (internal/verify/gitsig does), makes no archive (controllers/internal/artifact does), writes to
-// no remote, and keeps nothing between two calls. go-git is used for its pack file parser alone: its transports keep a
-// process-wide registry, read error bodies without bound and cannot be given FIPS algorithm lists per call.
+// no remote, and keeps nothing between two calls but a content that is open. go-git is used to scan pack files and to apply
+// deltas, no more: its parser trusts announced sizes, and its transports keep a process-wide registry, read error bodies
+// without bound and cannot be given FIPS algorithm lists per call.
 package git

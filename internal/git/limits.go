@@ -4,7 +4,7 @@ package git
 
 import "cmp"
 
-// Limits bounds what a server can make us read, hold and write. Zero fields take the defaults.
+// Limits bounds what a server can make us read, hold and go through. Zero fields take the defaults.
 type Limits struct {
 	// AdvertisedBytes bounds the list of references, which is held in memory. Default 32 MiB, some 400 000 references.
 	AdvertisedBytes int64
@@ -16,9 +16,9 @@ type Limits struct {
 	ObjectBytes int64
 	// InflatedBytes bounds the sum of all objects, that is the work of indexing. Default 8 GiB.
 	InflatedBytes int64
-	// Files bounds the files and directories written. Default 200 000.
+	// Files bounds the files and directories of the commit. Default 200 000.
 	Files int64
-	// TotalBytes bounds the bytes written. Default 1 GiB.
+	// TotalBytes bounds the bytes of its files. Default 1 GiB.
 	TotalBytes int64
 	// Depth bounds the nesting of directories. Default 64.
 	Depth int64

@@ -3,17 +3,19 @@
 package git
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
+	"sync"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/cache"
-	"github.com/go-git/go-git/v5/plumbing/format/idxfile"
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 	"github.com/pjbgf/sha1cd"
 
@@ -21,10 +23,29 @@ import (
 	"sluice.dev/sluice/internal/transport"
 )
 
-// pack is a downloaded pack file, checked against the limits and indexed.
+// pack is a downloaded pack file, checked against the limits and indexed. Several goroutines may use it; they take turns.
 type pack struct {
-	objects *packfile.Packfile
+	file *packFile
+
+	mu      sync.Mutex // guards the scanner, which has one place in the file
+	scanner *packfile.Scanner
+	objects []object // in the order of their offsets
+	ids     map[plumbing.Hash]int
+	bases   *cache.BufferLRU // the content of objects that others are deltas against, by offset
 }
+
+// object is one object of a pack. What ids does not name has not been resolved.
+type object struct {
+	offset int64               // of its header
+	size   int64               // of its content
+	base   int                 // the object it is a delta against, or noBase
+	chain  int                 // how many deltas lie between it and a whole object
+	kind   plumbing.ObjectType // of its content; the zero type while that is unknown
+	isBase bool                // others are deltas against it
+}
+
+// noBase is the base of an object that is no delta.
+const noBase = -1
 
 // download copies the pack into a new temporary file, bounded and interruptible. The caller closes and removes the file.
 func download(ctx context.Context, dir string, stream io.Reader, limit int64) (*os.File, error) {
@@ -59,32 +80,26 @@ func (i *interruptible) Read(p []byte) (int, error) {
 	return i.r.Read(p)
 }
 
-// openPack surveys and indexes a pack.
+// openPack indexes a pack. The pack closes the file.
 func openPack(ctx context.Context, file *os.File, limits Limits) (*pack, error) {
 	source := &packFile{File: file, ctx: ctx}
-	if err := survey(source, limits); err != nil {
-		return nil, packError(err)
-	}
 	if _, err := source.Seek(0, io.SeekStart); err != nil {
 		return nil, fmt.Errorf("read the pack: %w", err)
 	}
-	writer := new(idxfile.Writer)
-	parser, err := packfile.NewParser(packfile.NewScanner(source), writer)
-	if err != nil {
-		return nil, packError(err)
-	}
+	// Any one base fits, or a great one would be inflated again for each small delta against it.
+	bases := cache.NewBufferLRU(max(32*cache.MiByte, cache.FileSize(limits.ObjectBytes)))
+	p := &pack{file: source, scanner: packfile.NewScanner(source), ids: map[plumbing.Hash]int{}, bases: bases}
+	var err error
 	// sha1cd is no part of the module and not stopped by fips140=only; the exemption is for the record.
-	fips.Exempt(fips.GitObjectID, func() { _, err = parser.Parse() })
+	fips.Exempt(fips.GitObjectID, func() { err = newIndexer(p, limits).run() })
 	if err != nil {
 		return nil, packError(err)
 	}
-	index, err := writer.Index()
-	if err != nil {
-		return nil, packError(err)
-	}
-	bases := cache.NewObjectLRU(32 * cache.MiByte)
-	return &pack{objects: packfile.NewPackfileWithCache(index, nil, source, bases, 0)}, nil
+	return p, nil
 }
+
+// close releases the file, whose name is gone already.
+func (p *pack) close() error { return p.file.Close() }
 
 // packError keeps our own errors and drops the parser's detail, which names offsets nobody can use.
 func packError(err error) error {
@@ -94,121 +109,93 @@ func packError(err error) error {
 	return fmt.Errorf("the pack is damaged (%s): %w", remoteText(err.Error(), nil), errProtocol)
 }
 
-// survey reads the pack once and inflates every object into nothing, to know before the parser runs, which holds objects
-// in memory and trusts their announced sizes, that no object and not all together go beyond the limits.
-func survey(source io.ReadSeeker, limits Limits) error {
-	if _, err := source.Seek(0, io.SeekStart); err != nil {
-		return fmt.Errorf("read the pack: %w", err)
-	}
-	scanner := packfile.NewScanner(source)
-	_, count, err := scanner.Header()
-	if err != nil {
-		return err
-	}
-	if int64(count) > limits.Objects {
-		return &LimitError{What: "the number of objects", Limit: limits.Objects}
-	}
-	var total int64
-	for range count {
-		size, err := surveyObject(scanner, limits.ObjectBytes)
-		if err != nil {
-			return err
-		}
-		if total += size; total > limits.InflatedBytes {
-			return &LimitError{What: "the size of all objects in bytes", Limit: limits.InflatedBytes}
-		}
-	}
-	return nil
-}
-
-// surveyObject returns the size of the next object: for a delta, that of its result if it is the greater.
-func surveyObject(scanner *packfile.Scanner, limit int64) (int64, error) {
-	header, err := scanner.NextObjectHeader()
-	if err != nil {
-		return 0, err
-	}
-	tooLarge := &LimitError{What: "the size of an object in bytes", Limit: limit}
-	if header.Length > limit {
-		return 0, tooLarge
-	}
-	var start prefix
-	n, _, err := scanner.NextObject(&start)
-	if err != nil {
-		return 0, err
-	}
-	if n != header.Length {
-		return 0, errors.New("an object is shorter than announced")
-	}
-	if !header.Type.IsDelta() {
-		return n, nil
-	}
-	result, ok := deltaResult(start.kept)
-	if !ok {
-		return 0, errors.New("a delta has no sizes")
-	}
-	if result > uint64(limit) { // limit is positive
-		return 0, tooLarge
-	}
-	return max(n, int64(result)), nil // bounded by limit
-}
-
-// prefix keeps the first bytes written and drops the rest: two sizes of at most ten bytes each.
-type prefix struct{ kept []byte }
-
-// Write implements io.Writer.
-func (p *prefix) Write(b []byte) (int, error) {
-	if room := 20 - len(p.kept); room > 0 {
-		p.kept = append(p.kept, b[:min(room, len(b))]...)
-	}
-	return len(b), nil
-}
-
-// deltaResult reads the second of the two sizes a delta begins with (gitformat-pack, "Deltified representation").
-func deltaResult(b []byte) (uint64, bool) {
-	var size uint64
-	for range 2 {
-		size = 0
-		for shift := 0; ; shift += 7 {
-			if len(b) == 0 || shift > 56 {
-				return 0, false
-			}
-			digit := b[0]
-			b = b[1:]
-			size |= uint64(digit&0x7f) << shift
-			if digit&0x80 == 0 {
-				break
-			}
-		}
-	}
-	return size, true
-}
-
 // has reports whether the pack holds an object.
 func (p *pack) has(hash string) bool {
-	_, err := p.objects.FindOffset(plumbing.NewHash(hash))
-	return err == nil
+	_, ok := p.ids[plumbing.NewHash(hash)]
+	return ok
+}
+
+// find returns where an object of a kind is.
+func (p *pack) find(hash string, want plumbing.ObjectType) (int, error) {
+	i, ok := p.ids[plumbing.NewHash(hash)]
+	if !ok {
+		return 0, fmt.Errorf("object %s: %w", hash, ErrNotFound)
+	}
+	if kind := p.objects[i].kind; kind != want {
+		return 0, fmt.Errorf("object %s is a %s, want a %s: %w", hash, kind, want, errProtocol)
+	}
+	return i, nil
+}
+
+// size returns how many bytes an object has, which the index knows.
+func (p *pack) size(hash string, want plumbing.ObjectType) (int64, error) {
+	i, err := p.find(hash, want)
+	if err != nil {
+		return 0, err
+	}
+	return p.objects[i].size, nil
 }
 
 // read returns an object after checking that its content bears the name it was asked for by. A second hash over what the
-// index says costs little and means that a fault of the parser cannot put foreign content under a signed name.
+// index says costs little and means that a fault of the index cannot put foreign content under a signed name. The caller
+// does not change the content.
 func (p *pack) read(hash string, want plumbing.ObjectType) ([]byte, error) {
-	object, err := p.objects.Get(plumbing.NewHash(hash))
+	i, err := p.find(hash, want)
 	if err != nil {
-		return nil, fmt.Errorf("object %s: %w", hash, ErrNotFound)
+		return nil, err
 	}
-	if object.Type() != want {
-		return nil, fmt.Errorf("object %s is a %s, want a %s: %w", hash, object.Type(), want, errProtocol)
-	}
-	reader, err := object.Reader()
-	if err != nil {
-		return nil, packError(err)
-	}
-	defer reader.Close() // in memory
-	content, err := io.ReadAll(reader)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	content, err := p.content(i)
 	if err != nil {
 		return nil, packError(err)
 	}
 	return content, checkName(hash, want, content)
+}
+
+// content inflates an object. Of a chain of deltas, one is held at a time beside what it changes and what it makes.
+func (p *pack) content(i int) ([]byte, error) {
+	var content []byte
+	var chain []int
+	for at := i; at != noBase; at = p.objects[at].base {
+		held, ok := p.bases.Get(p.objects[at].offset)
+		if ok {
+			content = held
+			break
+		}
+		chain = append(chain, at)
+	}
+	for _, at := range slices.Backward(chain) {
+		o := p.objects[at]
+		stored, err := p.inflate(o.offset)
+		if err != nil {
+			return nil, err
+		}
+		if o.base != noBase {
+			if stored, err = packfile.PatchDelta(content, stored); err != nil {
+				return nil, err
+			}
+		}
+		if content = stored; o.isBase {
+			p.bases.Put(o.offset, content)
+		}
+	}
+	return content, nil
+}
+
+// inflate returns what is stored at an offset, whose announced size the indexer has found to be true and within the limit.
+func (p *pack) inflate(offset int64) ([]byte, error) {
+	header, err := p.scanner.SeekObjectHeader(offset)
+	if err != nil {
+		return nil, err
+	}
+	var stored bytes.Buffer
+	stored.Grow(int(header.Length))
+	n, _, err := p.scanner.NextObject(&stored)
+	if err == nil && n != header.Length {
+		err = errShort
+	}
+	return stored.Bytes(), err
 }
 
 // checkName hashes an object as Git does and refuses a collision attack.
@@ -229,11 +216,10 @@ func checkName(hash string, kind plumbing.ObjectType, content []byte) error {
 	return nil
 }
 
-// packFile is what go-git wants of a file. Each seek checks the context, so that resolving a long chain of deltas ends with
-// it.
+// packFile is a file whose reads and seeks end with a context, so that resolving a long chain of deltas does.
 type packFile struct {
 	*os.File
-	ctx context.Context //nolint:containedctx // io.Seeker has no context; lives as long as one fetch
+	ctx context.Context //nolint:containedctx // io.Reader and io.Seeker have no context; lives as long as the content of one fetch
 }
 
 // Seek implements io.Seeker.
@@ -251,9 +237,3 @@ func (f *packFile) Read(p []byte) (int, error) {
 	}
 	return f.File.Read(p)
 }
-
-// Lock and Unlock complete billy.File; nobody else has this file.
-func (f *packFile) Lock() error { return nil }
-
-// Unlock is the other half of Lock.
-func (f *packFile) Unlock() error { return nil }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 
@@ -93,17 +92,31 @@ func inRepository(err error, subject string) error {
 	return fault.New(f.Kind, f.Reason, "%q: %w", subject, err)
 }
 
-// Fetch writes the files of a resolved commit into dir, which must exist and be empty, and describes the commit. On error
-// dir may hold a part; the caller removes it. The whole is bounded by ctx and by Limits.
-func (r *Remote) Fetch(ctx context.Context, head Head, dir string) (Commit, error) {
+// Fetch downloads a resolved commit and describes it. The content stays in the downloaded pack; the caller closes it. All
+// that Limits bounds has been found within its bounds, and every file is known to be there, when Fetch returns. ctx bounds the
+// whole: once it ends, the content cannot be read any more either.
+func (r *Remote) Fetch(ctx context.Context, head Head) (Commit, *Content, error) {
 	if !isHash(head.Hash) || head.TagHash != "" && !isHash(head.TagHash) {
-		return Commit{}, fault.New(fault.Invalid, ReasonOperationFailed, "fetch from %q: nothing has been resolved", r.subject)
+		return Commit{}, nil, fault.New(fault.Invalid, ReasonOperationFailed, "fetch from %q: nothing has been resolved", r.subject)
 	}
-	commit, err := r.fetch(ctx, head, dir)
+	explain := func(err error) error {
+		return operation(ctx, r.subject, "fetch "+head.Revision+" from", limitError(err))
+	}
+	packed, err := r.download(ctx, head)
 	if err != nil {
-		return Commit{}, operation(ctx, r.subject, "fetch "+head.Revision+" from", limitError(err))
+		return Commit{}, nil, explain(err)
 	}
-	return commit, nil
+	commit, err := packed.commit(head)
+	var content *Content
+	if err == nil {
+		content, err = newContent(ctx, packed, commit.Tree, r.limits)
+	}
+	if err != nil {
+		_ = packed.close()
+		return Commit{}, nil, explain(err)
+	}
+	content.explain = explain
+	return commit, content, nil
 }
 
 // limitError names the bound of a download that went beyond it.
@@ -112,29 +125,6 @@ func limitError(err error) error {
 		return &LimitError{What: "the size of the download in bytes", Limit: large.Limit}
 	}
 	return err
-}
-
-func (r *Remote) fetch(ctx context.Context, head Head, dir string) (Commit, error) {
-	packed, done, err := r.download(ctx, head)
-	if err != nil {
-		return Commit{}, err
-	}
-	defer done()
-	commit, err := packed.commit(head)
-	if err != nil {
-		return Commit{}, err
-	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return Commit{}, fmt.Errorf("open the checkout directory: %w", err)
-	}
-	defer root.Close() // nothing is written through it
-	out := checkout{pack: packed, root: root, limits: r.limits}
-	if err := out.tree(ctx, commit.Tree, ".", 1); err != nil {
-		return Commit{}, err
-	}
-	commit.Written = out.done
-	return commit, nil
 }
 
 // connect opens a session and reads the references.
@@ -161,38 +151,37 @@ func (r *Remote) open(ctx context.Context) (session, error) {
 	return newHTTPSession(r)
 }
 
-// download fetches the pack that holds the head. done releases its temporary file.
-func (r *Remote) download(ctx context.Context, head Head) (*pack, func(), error) {
+// download fetches the pack that holds the head. The caller closes it.
+func (r *Remote) download(ctx context.Context, head Head) (*pack, error) {
 	a, s, err := r.connect(ctx)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer s.close()
 	want, err := planRequest(head, a)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	// The sideband costs 5 bytes in 65 520, and a server may talk on the progress band.
 	body, err := s.fetch(ctx, want.encode(a, r.userAgent), r.limits.PackBytes+r.limits.PackBytes/16+1<<20)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer body.Close() // read to its end or given up
 	stream, err := packStream(newPackets(body, r.auth.secrets()), want, a)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	file, err := download(ctx, r.tempDir, stream, r.limits.PackBytes)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	done := func() { _ = file.Close() }
 	packed, err := openPack(ctx, file, r.limits)
 	if err != nil {
-		done()
-		return nil, nil, err
+		_ = file.Close()
+		return nil, err
 	}
-	return packed, done, nil
+	return packed, nil
 }
 
 // planRequest decides what to ask for: the one commit without its history wherever the server lets us, which is for each

@@ -12,9 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -125,11 +123,27 @@ func (f *fixture) remotes(t *testing.T) map[string]*git.Remote {
 	}
 }
 
-// files reads a directory back as path → "mode content".
-func files(t *testing.T, dir string) map[string]string {
+// fetched is a commit with its content.
+type fetched struct {
+	git.Commit
+	*git.Content
+}
+
+// fetch closes the content at the end of the test.
+func fetch(t *testing.T, remote *git.Remote, head git.Head) (fetched, error) {
+	t.Helper()
+	commit, content, err := remote.Fetch(t.Context(), head)
+	if err == nil {
+		closing(t, content)
+	}
+	return fetched{commit, content}, err
+}
+
+// files reads a content back as path → "mode content".
+func files(t *testing.T, fsys fs.FS) map[string]string {
 	t.Helper()
 	found := map[string]string{}
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	err := fs.WalkDir(fsys, ".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -137,8 +151,8 @@ func files(t *testing.T, dir string) map[string]string {
 		if err != nil {
 			return err
 		}
-		content, err := os.ReadFile(path)
-		found[strings.TrimPrefix(path, dir+"/")] = fmt.Sprintf("%o %s", info.Mode().Perm()&0o700, content)
+		content, err := fs.ReadFile(fsys, path)
+		found[path] = fmt.Sprintf("%o %s", info.Mode().Perm(), content)
 		return err
 	})
 	if err != nil {
@@ -148,9 +162,9 @@ func files(t *testing.T, dir string) map[string]string {
 }
 
 func TestReferences(t *testing.T) {
-	one := map[string]string{"a.yaml": "600 one\n"}
+	one := map[string]string{"a.yaml": "644 one\n"}
 	two := map[string]string{
-		"a.yaml": "600 two\n", "dir/deep/b.yaml": "600 b\n", ".sourceignore": "600 y", "run.sh": "700 #!/bin/sh\n",
+		"a.yaml": "644 two\n", "dir/deep/b.yaml": "644 b\n", ".sourceignore": "644 y", "run.sh": "755 #!/bin/sh\n",
 	}
 	for _, anyCommit := range []bool{false, true} {
 		f := newFixture(t, anyCommit)
@@ -171,7 +185,7 @@ func TestReferences(t *testing.T) {
 			"a branch with a slash": {
 				ref:       git.Reference{Branch: "feature/x"},
 				wantHead:  git.Head{Hash: f.branched, RefName: "refs/heads/feature/x", Revision: "feature/x@sha1:" + f.branched},
-				wantFiles: map[string]string{"f": "600 f"},
+				wantFiles: map[string]string{"f": "644 f"},
 			},
 			"a lightweight tag wins over a branch": {
 				ref:       git.Reference{Tag: "v1.0.0", Branch: "main"},
@@ -201,7 +215,7 @@ func TestReferences(t *testing.T) {
 			"a name wins over semver": {
 				ref:       git.Reference{Name: "refs/pull/1/head", SemVer: "*"},
 				wantHead:  git.Head{Hash: f.pull, RefName: "refs/pull/1/head", Revision: "refs/pull/1/head@sha1:" + f.pull},
-				wantFiles: map[string]string{"p": "600 p"},
+				wantFiles: map[string]string{"p": "644 p"},
 			},
 			"a commit wins over a name": {
 				ref:       git.Reference{Commit: f.first, Name: "refs/pull/1/head"},
@@ -235,12 +249,11 @@ func TestReferences(t *testing.T) {
 					if want := tc.wantHead.Hash + ".tar.gz"; head.FileName() != want {
 						t.Errorf("file name %q, want %q", head.FileName(), want)
 					}
-					dir := t.TempDir()
-					commit, err := remote.Fetch(t.Context(), head, dir)
+					commit, err := fetch(t, remote, head)
 					if err != nil {
 						t.Fatal(err)
 					}
-					if diff := cmp.Diff(tc.wantFiles, files(t, dir)); diff != "" {
+					if diff := cmp.Diff(tc.wantFiles, files(t, commit.FS())); diff != "" {
 						t.Errorf("files (-want +got):\n%s", diff)
 					}
 					if commit.Hash != head.Hash || (commit.Tag != nil) != (head.TagHash != "") {
@@ -256,7 +269,7 @@ func TestCommitIsDescribed(t *testing.T) {
 	f := newFixture(t, false)
 	remote := f.remotes(t)["http"]
 	head := must[git.Head](t)(remote.Resolve(t.Context(), git.Reference{Tag: "v1.2.0"}))
-	got := must[git.Commit](t)(remote.Fetch(t.Context(), head, t.TempDir()))
+	got := must[fetched](t)(fetch(t, remote, head))
 
 	who := git.Person{Name: "Test Author", Email: "author@example.com", When: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
 	if got.Subject() != "second line" {
@@ -271,8 +284,8 @@ func TestCommitIsDescribed(t *testing.T) {
 	if got.Tag.Name != "v1.2.0" || got.Tag.Target != f.second || got.Tag.Message != "release\n" {
 		t.Errorf("tag %+v", got.Tag)
 	}
-	if got.Written.Files != 4 || got.Written.Bytes != int64(len("two\nb\ny#!/bin/sh\n")) {
-		t.Errorf("written %+v", got.Written)
+	if got.Files != 4 || got.Bytes != int64(len("two\nb\ny#!/bin/sh\n")) {
+		t.Errorf("%d files of %d bytes", got.Files, got.Bytes)
 	}
 }
 
@@ -297,7 +310,7 @@ func TestMissing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			head, err := remote.Resolve(t.Context(), tc.ref)
 			if err == nil {
-				_, err = remote.Fetch(t.Context(), head, t.TempDir())
+				_, err = fetch(t, remote, head)
 			}
 			wantFault(t, err, tc.kind, git.ReasonOperationFailed)
 			if tc.kind == fault.Retry && !errors.Is(err, git.ErrNotFound) {
@@ -369,7 +382,7 @@ func TestHTTPCredentials(t *testing.T) {
 			if err == nil {
 				var head git.Head
 				if head, err = remote.Resolve(t.Context(), git.Reference{}); err == nil {
-					_, err = remote.Fetch(t.Context(), head, t.TempDir())
+					_, err = fetch(t, remote, head)
 				}
 			}
 			if tc.want == "" {
@@ -444,7 +457,7 @@ func TestTLS(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := remote.Fetch(t.Context(), head, t.TempDir()); err != nil {
+			if _, err := fetch(t, remote, head); err != nil {
 				t.Fatal(err)
 			}
 		})
@@ -473,7 +486,7 @@ func TestRedirectLeavesCredentialsBehind(t *testing.T) {
 		URL: front.URL + "/old", Auth: git.Auth{Username: "ann", Password: "pw"}, AllowInsecureCredentials: true,
 	}))
 	head := must[git.Head](t)(remote.Resolve(t.Context(), git.Reference{}))
-	must[git.Commit](t)(remote.Fetch(t.Context(), head, t.TempDir()))
+	must[fetched](t)(fetch(t, remote, head))
 	if diff := cmp.Diff([]bool{false, false, false}, seen.authorized); diff != "" {
 		t.Errorf("requests with credentials at the other origin (-want +got):\n%s", diff)
 	}
@@ -629,7 +642,7 @@ func TestHostileServer(t *testing.T) {
 			}}))
 			head, err := remote.Resolve(t.Context(), git.Reference{})
 			if err == nil {
-				_, err = remote.Fetch(t.Context(), head, t.TempDir())
+				_, err = fetch(t, remote, head)
 			}
 			wantFault(t, err, fault.Retry, git.ReasonOperationFailed)
 			if _, limited := errors.AsType[*git.LimitError](err); limited != tc.wantLimit {
@@ -712,7 +725,7 @@ func TestOversizedRepository(t *testing.T) {
 			remote := must[*git.Remote](t)(git.New(git.Config{URL: f.httpURL, Limits: limits}))
 			head, err := remote.Resolve(t.Context(), git.Reference{Branch: "big"})
 			if err == nil {
-				_, err = remote.Fetch(t.Context(), head, t.TempDir())
+				_, err = fetch(t, remote, head)
 			}
 			if _, ok := errors.AsType[*git.LimitError](err); !ok {
 				t.Fatalf("got %v, want a LimitError", err)
@@ -725,7 +738,7 @@ func TestOversizedRepository(t *testing.T) {
 			remote := must[*git.Remote](t)(git.New(git.Config{URL: f.sshURL, Auth: auth, Limits: limits}))
 			head, err := remote.Resolve(t.Context(), git.Reference{Branch: "big"})
 			if err == nil {
-				_, err = remote.Fetch(t.Context(), head, t.TempDir())
+				_, err = fetch(t, remote, head)
 			}
 			if _, ok := errors.AsType[*git.LimitError](err); !ok {
 				t.Fatalf("got %v, want a LimitError", err)
@@ -748,7 +761,7 @@ func TestTreeBomb(t *testing.T) {
 	must[string](t)(f.repo.Commit(gitserver.CommitOptions{Branch: "bomb", Entries: map[string]gitserver.Entry{"top": entry}}))
 	remote := must[*git.Remote](t)(git.New(git.Config{URL: f.httpURL, Limits: git.Limits{Files: 500}}))
 	head := must[git.Head](t)(remote.Resolve(t.Context(), git.Reference{Branch: "bomb"}))
-	_, err := remote.Fetch(t.Context(), head, t.TempDir())
+	_, err := fetch(t, remote, head)
 	if _, ok := errors.AsType[*git.LimitError](err); !ok {
 		t.Fatalf("got %v, want a LimitError", err)
 	}
@@ -768,16 +781,16 @@ func TestTrees(t *testing.T) {
 				"ok": {Content: "ok"}, "passwd": {Mode: "120000", Content: "/etc/passwd"},
 				"dir/up": {Mode: "120000", Content: "../.."}, "sub": {Mode: "160000", Hash: gone},
 			},
-			want:    map[string]string{"ok": "600 ok"},
+			want:    map[string]string{"ok": "644 ok"},
 			skipped: []string{"dir/up", "passwd", "sub"},
 		},
 		"names no shell would love": {
 			entries: map[string]gitserver.Entry{"a b\n*": {Content: "1"}, "-rf": {Content: "2"}, "ünï\xff": {Content: "3"}, ".github/x": {Content: "4"}},
-			want:    map[string]string{"a b\n*": "600 1", "-rf": "600 2", "ünï\xff": "600 3", ".github/x": "600 4"},
+			want:    map[string]string{"a b\n*": "644 1", "-rf": "644 2", "ünï\xff": "644 3", ".github/x": "644 4"},
 		},
 		"an old mode": {
 			entries: map[string]gitserver.Entry{"old": {Mode: "100664", Content: "old"}},
-			want:    map[string]string{"old": "600 old"},
+			want:    map[string]string{"old": "644 old"},
 		},
 		"a parent directory":       {entries: map[string]gitserver.Entry{"..": {Content: "x"}}, refused: true},
 		"a path below the parent":  {entries: map[string]gitserver.Entry{"../evil": {Content: "x"}}, refused: true},
@@ -797,26 +810,18 @@ func TestTrees(t *testing.T) {
 			branch := strings.ReplaceAll(strings.ReplaceAll(name, " ", "-"), "+", "")
 			must[string](t)(f.repo.Commit(gitserver.CommitOptions{Branch: branch, Entries: tc.entries}))
 			head := must[git.Head](t)(remote.Resolve(t.Context(), git.Reference{Branch: branch}))
-			parent := t.TempDir()
-			dir := filepath.Join(parent, "checkout")
-			if err := os.Mkdir(dir, 0o755); err != nil {
-				t.Fatal(err)
-			}
-			commit, err := remote.Fetch(t.Context(), head, dir)
+			commit, err := fetch(t, remote, head)
 			if tc.refused {
 				wantFault(t, err, fault.Retry, git.ReasonOperationFailed)
-				if diff := cmp.Diff(map[string]string{}, files(t, parent)); diff != "" {
-					t.Errorf("written (-want +got):\n%s", diff)
-				}
 				return
 			}
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tc.want, files(t, parent+"/checkout")); diff != "" {
+			if diff := cmp.Diff(tc.want, files(t, commit.FS())); diff != "" {
 				t.Errorf("files (-want +got):\n%s", diff)
 			}
-			if diff := cmp.Diff(tc.skipped, commit.Written.Skipped); diff != "" {
+			if diff := cmp.Diff(tc.skipped, commit.Skipped); diff != "" {
 				t.Errorf("skipped (-want +got):\n%s", diff)
 			}
 		})
@@ -844,15 +849,14 @@ func TestPackedRepository(t *testing.T) {
 				ref.Commit = strings.TrimSpace(string(must[[]byte](t)(exec.CommandContext(t.Context(), "git", "-c", "safe.directory=*", "-C", f.repo.Path, "rev-parse", "gc~10").Output())))
 			}
 			head := must[git.Head](t)(remote.Resolve(t.Context(), ref))
-			dir := t.TempDir()
-			must[git.Commit](t)(remote.Fetch(t.Context(), head, dir))
-			want := map[string]string{"big": "600 " + base + "29", "big2": "600 29" + base}
+			commit := must[fetched](t)(fetch(t, remote, head))
+			want := map[string]string{"big": "644 " + base + "29", "big2": "644 29" + base}
 			if ref.Commit != "" {
-				want = map[string]string{"big": "600 " + base + "19", "big2": "600 19" + base}
+				want = map[string]string{"big": "644 " + base + "19", "big2": "644 19" + base}
 			} else if head.Hash != last {
 				t.Errorf("head %q, want %q", head.Hash, last)
 			}
-			if diff := cmp.Diff(want, files(t, dir)); diff != "" {
+			if diff := cmp.Diff(want, files(t, commit.FS())); diff != "" {
 				t.Errorf("files differ (-want +got):\n%.500s", diff)
 			}
 		})
@@ -864,7 +868,7 @@ func TestMovedReference(t *testing.T) {
 	remote := f.remotes(t)["http"]
 	head := must[git.Head](t)(remote.Resolve(t.Context(), git.Reference{Branch: "feature/x"}))
 	must[string](t)(f.repo.Commit(gitserver.CommitOptions{Branch: "feature/x", Files: map[string]string{"f": "new"}}))
-	_, err := remote.Fetch(t.Context(), head, t.TempDir())
+	_, err := fetch(t, remote, head)
 	wantFault(t, err, fault.Retry, git.ReasonOperationFailed)
 }
 
@@ -877,11 +881,11 @@ func TestTagChains(t *testing.T) {
 	remote := f.remotes(t)["http"]
 
 	head := must[git.Head](t)(remote.Resolve(t.Context(), git.Reference{Tag: "outer"}))
-	commit := must[git.Commit](t)(remote.Fetch(t.Context(), head, t.TempDir()))
+	commit := must[fetched](t)(fetch(t, remote, head))
 	if commit.Hash != f.second || commit.Tag.Name != "outer" {
 		t.Errorf("commit %q through tag %q", commit.Hash, commit.Tag.Name)
 	}
 	head = must[git.Head](t)(remote.Resolve(t.Context(), git.Reference{Tag: "blob"}))
-	_, err := remote.Fetch(t.Context(), head, t.TempDir())
+	_, err := fetch(t, remote, head)
 	wantFault(t, err, fault.Retry, git.ReasonOperationFailed)
 }

@@ -476,7 +476,11 @@ func TestThroughGit(t *testing.T) {
 	} {
 		t.Run(ref, func(t *testing.T) {
 			head := must[git.Head](t)(remote.Resolve(t.Context(), git.Reference{Tag: ref}))
-			c := must[git.Commit](t)(remote.Fetch(t.Context(), head, t.TempDir()))
+			c, content, err := remote.Fetch(t.Context(), head)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = content.Close() })
 			verifier := must[*gitsig.Verifier](t)(gitsig.New(gitsig.Config{
 				Mode: gitsig.TagAndHEAD, RefName: head.RefName, Digests: backend(t), Now: time.Now,
 				Commit: gitsig.Object{ID: c.Hash, Payload: c.Payload, Signature: c.Signature},

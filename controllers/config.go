@@ -62,6 +62,11 @@ type Config struct {
 	NoCrossNamespaceRefs bool
 	// DefaultServiceAccount stands in where a Kustomization names none.
 	DefaultServiceAccount string
+	// DecryptionServiceAccount logs in at key services where a Kustomization names no ServiceAccount for it (spec row K-17).
+	DecryptionServiceAccount string
+	// SOPSAgeSecret and SOPSVaultConfigMap are objects of RuntimeNamespace: the age keys of Kustomizations without a decryption
+	// Secret, and where ServiceAccounts log in to Vault. Empty means none.
+	SOPSAgeSecret, SOPSVaultConfigMap string
 	// OverrideManagers are prefixes of field managers whose fields a Kustomization takes over, beside those of kubectl (spec row
 	// K-24).
 	OverrideManagers []string
@@ -162,9 +167,19 @@ func (c Config) Validate() error {
 			wrong("namespace %q: %s", ns, problem)
 		}
 	}
-	if c.DefaultServiceAccount != "" {
-		for _, problem := range validation.IsDNS1123Subdomain(c.DefaultServiceAccount) {
-			wrong("--default-service-account %q: %s", c.DefaultServiceAccount, problem)
+	for flag, name := range map[string]string{
+		"--default-service-account": c.DefaultServiceAccount, "--default-decryption-service-account": c.DecryptionServiceAccount,
+		"--sops-age-secret": c.SOPSAgeSecret, "--sops-vault-configmap": c.SOPSVaultConfigMap,
+	} {
+		for _, problem := range validation.IsDNS1123Subdomain(name) {
+			if name != "" {
+				wrong("%s %q: %s", flag, name, problem)
+			}
+		}
+	}
+	if c.SOPSAgeSecret != "" {
+		if err := c.Profile.Allow(fips.Age); err != nil {
+			wrong("--sops-age-secret: %w; remove the flag, or run with --fips-profile=standard", err)
 		}
 	}
 	if _, err := labels.Parse(c.WatchLabelSelector); err != nil {

@@ -40,6 +40,10 @@ func TestValidate(t *testing.T) {
 		"a log nobody writes":                  {args: []string{all, "--log-encoding=xml"}, says: "--log-encoding"},
 		"no worker":                            {args: []string{all, "--concurrent=0"}, says: "--concurrent"},
 		"a default account that cannot be":     {args: []string{all, "--default-service-account=a/b"}, says: "--default-service-account"},
+		"a default account for decryption":     {args: []string{all, "--default-decryption-service-account=a/b"}, says: "--default-decryption-service-account"},
+		"a ConfigMap that cannot be":           {args: []string{all, "--sops-vault-configmap=a/b"}, says: "--sops-vault-configmap"},
+		"age where it is refused":              {args: []string{all, "--sops-age-secret=keys"}, says: "--sops-age-secret: age (X25519, scrypt, ChaCha20-Poly1305) is refused by the FIPS policy"},
+		"age where it is tolerated":            {args: []string{all, "--sops-age-secret=keys", "--fips-profile=standard"}},
 		"configs that cannot be chosen":        {args: []string{all, "--watch-configs-label-selector=a=b=c"}, says: "--watch-configs-label-selector"},
 		"configs of any label":                 {args: []string{all, "--watch-configs-label-selector="}},
 		"a manager without a name":             {args: []string{all, "--override-manager="}, says: "--override-manager"},
@@ -92,8 +96,8 @@ func TestFluxFlags(t *testing.T) {
 			"--log-encoding=json", "--enable-leader-election", "--storage-path=/data", "--storage-adv-addr=source-controller.flux-system.svc.cluster.local.",
 		}},
 		"those without effect": {
-			args: []string{"--controllers=source,kustomize", "--sops-age-secret=keys", "--http-retry=3", "--feature-gates=ExternalArtifact=true"},
-			idle: []string{"--feature-gates=ExternalArtifact=true", "--http-retry", "--sops-age-secret"},
+			args: []string{"--controllers=source,kustomize", "--ssh-kex-algos=x", "--http-retry=3", "--feature-gates=ExternalArtifact=true"},
+			idle: []string{"--feature-gates=ExternalArtifact=true", "--http-retry", "--ssh-kex-algos"},
 		},
 		"those of the kustomize controller with effect": {args: []string{
 			"--controllers=kustomize", "--concurrent=2", "--concurrent-ssa=2", "--requeue-dependency=5s", "--no-cross-namespace-refs",
@@ -105,7 +109,7 @@ func TestFluxFlags(t *testing.T) {
 		"a default account without its gate": {args: []string{"--default-decryption-service-account=x"}, says: "needs --feature-gates=ObjectLevelWorkloadIdentity=true"},
 		"a default account with its gate": {
 			args: []string{"--default-kubeconfig-service-account=x", "--controllers=kustomize", "--feature-gates=ObjectLevelWorkloadIdentity=true"},
-			idle: []string{"--default-kubeconfig-service-account", "--feature-gates=ObjectLevelWorkloadIdentity=true"},
+			idle: []string{"--default-kubeconfig-service-account"},
 		},
 		"remote bases off":                    {args: []string{"--no-remote-bases"}},
 		"remote bases on":                     {args: []string{"--no-remote-bases=false"}, says: "--no-remote-bases=false is refused"},

@@ -34,25 +34,26 @@ type FeatureGate struct {
 	Controllers []string
 	// Default is Flux's.
 	Default bool
-	// Idle says that a value other than the default is accepted and changes nothing.
-	Idle bool
+	// Idle are those of Controllers in which a value other than the default is accepted and changes nothing.
+	Idle []string
 }
 
 // FeatureGates returns all gates that --feature-gates takes, sorted by name. docs/flags.md says what each does.
 func FeatureGates() []FeatureGate {
-	both, kustomize := []string{"source", "kustomize"}, []string{"kustomize"}
+	source, kustomize := []string{"source"}, []string{"kustomize"}
+	both := []string{"source", "kustomize"}
 	return []FeatureGate{
 		{Name: gateAdditiveReadyExpr, Controllers: kustomize},
-		{Name: gateCacheConfigs, Controllers: both, Idle: true},
+		{Name: gateCacheConfigs, Controllers: both, Idle: both},
 		{Name: gateCancelHealthChecks, Controllers: kustomize},
 		{Name: gateDirectSources, Controllers: kustomize},
 		{Name: gateDisableConfigs, Controllers: kustomize},
 		{Name: gateDisableFailFast, Controllers: kustomize},
-		{Name: gateDisablePollerCache, Controllers: kustomize, Default: true, Idle: true},
-		{Name: gateExternalArtifact, Controllers: kustomize, Idle: true},
+		{Name: gateDisablePollerCache, Controllers: kustomize, Default: true, Idle: kustomize},
+		{Name: gateExternalArtifact, Controllers: kustomize, Idle: kustomize},
 		{Name: gateGroupChangeLog, Controllers: kustomize},
 		{Name: gateMigrateAPIVersion, Controllers: kustomize},
-		{Name: gateWorkloadIdentity, Controllers: both, Idle: true},
+		{Name: gateWorkloadIdentity, Controllers: both, Idle: source},
 		{Name: gateStrictSubstitutions, Controllers: kustomize, Default: true},
 	}
 }
@@ -109,8 +110,8 @@ func (f Features) idle(controllers []string) []string {
 	var out []string
 	for _, name := range slices.Sorted(maps.Keys(f)) {
 		gate, _ := gateOf(name)
-		runs := slices.ContainsFunc(gate.Controllers, func(c string) bool { return slices.Contains(controllers, c) })
-		if f[name] != gate.Default && (gate.Idle || !runs) {
+		works := slices.ContainsFunc(gate.Controllers, func(c string) bool { return slices.Contains(controllers, c) && !slices.Contains(gate.Idle, c) })
+		if f[name] != gate.Default && !works {
 			out = append(out, name+"="+strconv.FormatBool(f[name]))
 		}
 	}

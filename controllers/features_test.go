@@ -69,6 +69,11 @@ func TestFeatureGates(t *testing.T) {
 			args: []string{"--controllers=source", "--feature-gates=GroupChangeLog=true"}, on: []string{"GroupChangeLog"},
 			idle: []string{"--feature-gates=GroupChangeLog=true"},
 		},
+		"with effect in one of two controllers": {args: []string{both, "--feature-gates=ObjectLevelWorkloadIdentity=true"}, on: []string{"ObjectLevelWorkloadIdentity"}},
+		"without effect in the one that runs": {
+			args: []string{"--controllers=source", "--feature-gates=ObjectLevelWorkloadIdentity=true"}, on: []string{"ObjectLevelWorkloadIdentity"},
+			idle: []string{"--feature-gates=ObjectLevelWorkloadIdentity=true"},
+		},
 		"unknown":          {args: []string{"--feature-gates=GroupChangelog=true"}, says: `feature gate "GroupChangelog" is unknown`},
 		"without a value":  {args: []string{"--feature-gates=GroupChangeLog"}, says: "write GroupChangeLog=true or GroupChangeLog=false"},
 		"with another one": {args: []string{"--feature-gates=GroupChangeLog=maybe"}, says: "write GroupChangeLog=true or GroupChangeLog=false"},

@@ -56,6 +56,11 @@ func (c *Config) Bind(fs *pflag.FlagSet, lookup func(string) (string, bool)) {
 	fs.DurationVar(&c.DependencyRequeue, "requeue-dependency", c.DependencyRequeue, "safety timer of an object that waits for another one; the other's change starts it at once")
 	fs.BoolVar(&c.NoCrossNamespaceRefs, "no-cross-namespace-refs", c.NoCrossNamespaceRefs, "refuse references to another namespace in platform namespaces too")
 	fs.StringVar(&c.DefaultServiceAccount, "default-service-account", c.DefaultServiceAccount, "ServiceAccount of Kustomizations that name none")
+	fs.StringVar(&c.DecryptionServiceAccount, "default-decryption-service-account", c.DecryptionServiceAccount,
+		"ServiceAccount that logs in at key services for Kustomizations that name none for it")
+	fs.StringVar(&c.SOPSAgeSecret, "sops-age-secret", c.SOPSAgeSecret, "Secret of the manager's namespace with age keys for Kustomizations without a decryption Secret")
+	fs.StringVar(&c.SOPSVaultConfigMap, "sops-vault-configmap", c.SOPSVaultConfigMap,
+		"ConfigMap of the manager's namespace that lists where ServiceAccounts log in to Vault and OpenBao")
 	fs.Var(&c.Features, "feature-gates", "feature gates of Flux 2.9, as Name=true or Name=false (docs/flags.md)")
 	fs.StringVar(&c.WatchConfigsLabelSelector, "watch-configs-label-selector", c.WatchConfigsLabelSelector,
 		"Secrets and ConfigMaps with these labels start the Kustomizations that name them when they change; empty means all")
@@ -137,7 +142,6 @@ func (p *profileFlag) Set(name string) error {
 // and named in one warning when somebody sets them.
 func idleFlags() map[string]any {
 	return map[string]any{
-		"default-decryption-service-account": "",
 		"default-kubeconfig-service-account": "",
 		"helm-cache-max-size":                0,
 		"helm-cache-purge-interval":          time.Minute,
@@ -146,8 +150,6 @@ func idleFlags() map[string]any {
 		"helm-chart-max-size":                10 << 20,
 		"helm-index-max-size":                50 << 20,
 		"http-retry":                         9,
-		"sops-age-secret":                    "",
-		"sops-vault-configmap":               "",
 		"ssh-hostkey-algos":                  []string{},
 		"ssh-kex-algos":                      []string{},
 		"token-cache-max-duration":           time.Hour,

@@ -164,6 +164,7 @@ func registerKustomize(ctx context.Context, p *parts) error {
 		Decryption: unwrap.Config{
 			Policy: p.fips, Backend: p.backend, Client: unwrap.NewClient(build.Read().UserAgent(program)), Now: time.Now,
 		},
+		Keys:      p.platformKeys(local),
 		MemoryDir: filepath.Join(p.config.StateDir, "kustomize", "memory"), NoCrossNamespaceRefs: p.config.NoCrossNamespaceRefs, Now: time.Now,
 		Configs: configs, Sources: p.sources(), CustomStage: p.config.CustomStage, Choices: p.config.Features.choices(), Settings: p.config.settings(),
 	}); err != nil {
@@ -178,6 +179,21 @@ func registerKustomize(ctx context.Context, p *parts) error {
 		return err
 	}
 	return c.Register(ctx, p.manager, p.deps(recorder), p.harness(kustomize.StatusManager), p.config.Concurrent)
+}
+
+// platformKeys are what the operator adds to the decryption of all Kustomizations.
+func (p *parts) platformKeys(accounts *tokens.Broker) kustomize.PlatformKeys {
+	own := func(name string) client.ObjectKey {
+		return client.ObjectKey{Namespace: p.config.RuntimeNamespace, Name: name}
+	}
+	keys := kustomize.PlatformKeys{
+		AgeSecret: own(p.config.SOPSAgeSecret), Reader: p.manager.GetAPIReader(), Tokens: accounts,
+		Accounts: p.config.Features.Enabled(gateWorkloadIdentity), DefaultAccount: p.config.DecryptionServiceAccount,
+	}
+	if name := p.config.SOPSVaultConfigMap; name != "" {
+		keys.Vaults = unwrap.NewLogins(kustomize.VaultsIn(p.manager.GetAPIReader(), own(name)))
+	}
+	return keys
 }
 
 // configs returns the watches of what Kustomizations name, run by the manager, or nil where the operator wants none.

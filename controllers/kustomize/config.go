@@ -63,6 +63,8 @@ type Config struct {
 	Ledger Recorder
 	// Decryption is what opening SOPS keys takes.
 	Decryption unwrap.Config
+	// Keys is what the platform adds to decryption. The zero value adds nothing.
+	Keys PlatformKeys
 	// Digests computes digests.
 	Digests fips.Digests
 	// MemoryDir is the folder in which what runs leave behind is kept for the next process; empty keeps nothing.
@@ -108,6 +110,8 @@ func (c Config) Validate() error {
 		return errors.New("kustomize: Renderer, Engine, Drift and Health are required")
 	case c.Digests == nil, c.Now == nil, c.ArtifactServer == "":
 		return errors.New("kustomize: Digests, Now and ArtifactServer are required")
+	case c.Keys.Reader == nil && c.Keys.AgeSecret.Name != "":
+		return errors.New("kustomize: Keys.Reader is required to read Keys.AgeSecret")
 	}
 	return errors.Join(c.Decryption.Validate(), c.Lockdown.Validate())
 }

@@ -99,7 +99,7 @@ func (c *Controller) admit(ctx context.Context, obj *kustomizev1.Kustomization, 
 	if err != nil {
 		return err
 	}
-	if err := checkDecryption(obj); err != nil {
+	if err := c.checkDecryption(obj); err != nil {
 		return err
 	}
 	return c.readRules(obj, r)
@@ -135,7 +135,7 @@ func (c *Controller) connect(ctx context.Context, obj *kustomizev1.Kustomization
 	if r.variables, err = variables.Read(ctx, r.local, obj); err != nil {
 		return err
 	}
-	r.keys, err = readCredentials(ctx, r.local, obj)
+	r.keys, err = c.readCredentials(ctx, r.local, obj)
 	return err
 }
 

@@ -22,6 +22,7 @@ func rooms() []room {
 		{"internal/transport", []string{"internal/fault", "internal/fips"}},
 
 		// Reaching out, and believing what came back.
+		{"internal/cloud", []string{"internal/fips", "internal/transport"}},
 		{"internal/verify", []string{"internal/fault", "internal/fips", "internal/oci", "internal/sign", "internal/transport"}},
 		{"internal/sign", []string{"internal/fault", "internal/fips", "internal/oci", "internal/transport"}},
 		{"internal/oci", []string{"internal/fault", "internal/fips", "internal/transport"}},
@@ -32,7 +33,7 @@ func rooms() []room {
 		{"policy/rules", nil},
 		{"policy/parameters", []string{"internal/verify"}},
 		{"policy/engine", []string{"policy", "policy/parameters", "policy/rules", "internal/fault", "internal/fips"}},
-		{"impersonation", []string{"internal/fault", "internal/fips", "internal/transport"}},
+		{"impersonation", []string{"internal/cloud", "internal/fault", "internal/fips", "internal/transport"}},
 		{"compliance/ledger", []string{"internal/fault", "internal/fips"}},
 
 		// Acting as whoever runs a command. No controller may import it: it would act as itself.

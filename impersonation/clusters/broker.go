@@ -24,6 +24,7 @@ import (
 	"sluice.dev/sluice/impersonation"
 	"sluice.dev/sluice/impersonation/internal/recent"
 	"sluice.dev/sluice/impersonation/tokens"
+	"sluice.dev/sluice/internal/cloud"
 	"sluice.dev/sluice/internal/fault"
 	"sluice.dev/sluice/internal/fips"
 )
@@ -38,6 +39,8 @@ type Config struct {
 	Scheme *runtime.Scheme
 	// Digests computes digests.
 	Digests fips.Digests
+	// Clouds speaks to the clouds of the providers aws, azure and gcp. Nil is a client with the defaults.
+	Clouds *cloud.Client
 	// UserAgent is how the broker names itself to clusters. Empty is "sluice".
 	UserAgent string
 	// MaxClusters is for how many credentials of remote clusters a client is kept; the least recently used goes first. Zero is
@@ -113,6 +116,13 @@ func New(config Config) (*Broker, error) {
 		return nil, fmt.Errorf("cluster broker: %w", err)
 	}
 	config = config.withDefaults()
+	if config.Clouds == nil {
+		clouds, err := cloud.New(cloud.Config{Digests: config.Digests, UserAgent: config.UserAgent, Now: config.Now})
+		if err != nil {
+			return nil, fmt.Errorf("cluster broker: %w", err)
+		}
+		config.Clouds = clouds
+	}
 	slots := &recent.Map[key, *slot]{Max: config.MaxClusters, Idle: config.IdleTimeout, Drop: (*slot).drop}
 	b := &Broker{config: config, slots: slots, kept: prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "sluice_impersonation_remote_clients", Help: "Identities on remote clusters for which a client is kept.",
@@ -163,7 +173,18 @@ func (b *Broker) read(ctx context.Context, c impersonation.Client, t impersonati
 	if err != nil {
 		return endpoint{}, "", useless(t, err)
 	}
-	digest, err := b.digest(t, cm.Data)
+	content := []any{cm.Data}
+	if e.vendor != nil {
+		workload, err := b.workload(ctx, c, t, e.account.name)
+		if err != nil {
+			return endpoint{}, "", err
+		}
+		if e, err = b.identify(ctx, t, e, workload); err != nil {
+			return endpoint{}, "", err
+		}
+		content = append(content, workload.UID, fmt.Sprint(e.vendor))
+	}
+	digest, err := b.digest(t, content)
 	return e, digest, err
 }
 
@@ -258,6 +279,9 @@ type slot struct {
 	// lock is held while a session is made and proved. It is a channel so that waiting for it ends with the context.
 	lock    chan struct{}
 	session atomic.Pointer[session]
+	// located is what a cloud has said; outage is for when it says nothing. Both are guarded by lock.
+	located located
+	outage  outage
 }
 
 // open returns the client of the session for this content, and makes it if there is none.
@@ -267,6 +291,10 @@ func (s *slot) open(ctx context.Context, k key, e endpoint, digest string) (impe
 		defer func() { <-s.lock }()
 	case <-ctx.Done():
 		return impersonation.Client{}, fmt.Errorf("wait for a connection to %s: %w", e, context.Cause(ctx))
+	}
+	e, digest, err := s.locate(ctx, k, e, digest)
+	if err != nil {
+		return impersonation.Client{}, err
 	}
 	current := s.session.Load()
 	if current == nil || current.cluster.Digest != digest {
@@ -288,7 +316,9 @@ func (s *slot) open(ctx context.Context, k key, e endpoint, digest string) (impe
 
 // slot returns the place of a key, and makes room for it.
 func (b *Broker) slot(k key) *slot {
-	s := b.slots.Use(k, b.config.Now(), func() *slot { return &slot{broker: b, lock: make(chan struct{}, 1)} })
+	s := b.slots.Use(k, b.config.Now(), func() *slot {
+		return &slot{broker: b, lock: make(chan struct{}, 1), outage: outage{pause: b.config.Pause, now: b.config.Now}}
+	})
 	b.kept.Set(float64(b.slots.Len()))
 	return s
 }

@@ -333,7 +333,7 @@ func TestTheBrokerRefuses(t *testing.T) {
 	b.put(t, b.a, "broken", "value", []byte("{hunter2"))
 	b.put(t, b.a, "keyless", "other", []byte("x"))
 	b.put(t, b.system, "theirs", "value", kubeconfig(t, b.spoke(t, true)))
-	b.create(t, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: b.a, Name: "cloud"}, Data: map[string]string{"provider": "aws"}},
+	b.create(t, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: b.a, Name: "cloud"}, Data: map[string]string{"provider": "aws", "cluster": "x"}},
 		&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: b.a, Name: "ghost"}})
 	deploy, ghost := object{b.a, "deploy"}, object{b.a, "ghost"}
 	tests := map[string]struct {
@@ -345,7 +345,7 @@ func TestTheBrokerRefuses(t *testing.T) {
 		"a program":                                {deploy, inSecret("exec", ""), fault.Denied, []string{"Secret/exec", `"exec" is refused`}},
 		"what is no kubeconfig":                    {deploy, inSecret("broken", ""), fault.Retry, []string{"Secret/broken", "no kubeconfig"}},
 		"a Secret without the key":                 {deploy, inSecret("keyless", ""), fault.Retry, []string{`no key "value"`}},
-		"a cloud":                                  {deploy, inConfigMap("cloud"), fault.Denied, []string{"ConfigMap/cloud", "aws is not supported"}},
+		"a cloud":                                  {deploy, inConfigMap("cloud"), fault.Retry, []string{"ConfigMap/cloud", `"cluster": no ARN of an EKS cluster`}},
 		"a ConfigMap that is not there":            {deploy, inConfigMap("gone"), fault.Retry, []string{"ConfigMap/gone is not in namespace"}},
 		"a Secret of another namespace":            {deploy, inSecret("theirs", ""), fault.Retry, []string{"Secret/theirs is not in namespace"}},
 		"an identity that may not read the Secret": {ghost, inSecret("exec", ""), fault.Denied, []string{user(b.a, "ghost"), "may not read Secret/exec"}},

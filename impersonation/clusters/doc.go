@@ -8,6 +8,9 @@
 //
 // A kubeconfig is a tenant's input, and so is all that a remote cluster answers. Package clusters refuses, by the name of the
 // field, what would run a program, read a file of the controller, or talk to a server without checking its certificate
-// (CVE-2022-24817); it follows no redirect, and bounds each answer in size and each failure to connect in time. It mints no
-// tokens: tokens/ does.
+// (CVE-2022-24817); it follows no redirect, and bounds each answer in size and each failure to connect in time.
+//
+// A ConfigMap may also name a cluster of AWS, Google Cloud or Azure. Its address is then the cloud's to say, and the tokens of the
+// tenant's ServiceAccount are exchanged for the cloud's. Package clusters mints no tokens: tokens/ does; and speaks to no cloud:
+// internal/cloud does.
 package clusters

@@ -25,13 +25,25 @@ type endpoint struct {
 	basic *userInfo
 	// account asks for tokens of a ServiceAccount of this cluster.
 	account *account
+
+	// vendor is set for a cluster of a cloud, which takes the account's tokens in exchange for its own, and knows the address and
+	// the authorities of the cluster where they are not set.
+	vendor vendor
 }
 
 // String never shows a credential.
-func (e endpoint) String() string { return e.server }
+func (e endpoint) String() string {
+	if e.server == "" && e.vendor != nil {
+		return "cluster of " + e.vendor.name()
+	}
+	return e.server
+}
 
 // GoString never shows a credential.
-func (e endpoint) GoString() string { return e.server }
+func (e endpoint) GoString() string { return e.String() }
+
+// complete reports whether it is known whom to call and whom to trust.
+func (e endpoint) complete() bool { return e.vendor == nil || e.server != "" && len(e.tls.CA) > 0 }
 
 // password is a secret text. It does not show when printed.
 type password string

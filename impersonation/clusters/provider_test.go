@@ -15,6 +15,7 @@ func TestParseProvider(t *testing.T) {
 	type found struct {
 		Server, Account string
 		Audiences       []string
+		Vendor          string
 	}
 	tests := map[string]struct {
 		data  map[string]string
@@ -29,10 +30,23 @@ func TestParseProvider(t *testing.T) {
 			data: map[string]string{"provider": "generic", "address": address, "audiences": "one\n\n  two  \n", "serviceAccountName": "deploy", "cluster": "unused"},
 			want: found{Server: address, Account: "deploy", Audiences: []string{"one", "two"}},
 		},
-		"no provider":                {data: map[string]string{"address": address}, field: "?"},
-		"aws":                        {data: map[string]string{"provider": "aws", "cluster": "arn:aws:eks:x"}, field: "provider"},
-		"azure":                      {data: map[string]string{"provider": "azure", "address": address}, field: "provider"},
-		"gcp":                        {data: map[string]string{"provider": "gcp", "address": address}, field: "provider"},
+		"no provider": {data: map[string]string{"address": address}, field: "?"},
+		"aws": {
+			data: map[string]string{"provider": "aws", "cluster": eksName, "serviceAccountName": "deploy"},
+			want: found{Account: "deploy", Vendor: "aws"},
+		},
+		"azure, with an address": {
+			data: map[string]string{"provider": "azure", "cluster": aksName, "address": address},
+			want: found{Server: address, Vendor: "azure"},
+		},
+		"gcp, with audiences": {
+			data: map[string]string{"provider": "gcp", "cluster": gkeName, "audiences": "pool"},
+			want: found{Audiences: []string{"pool"}, Vendor: "gcp"},
+		},
+		"aws without a cluster":      {data: map[string]string{"provider": "aws", "address": address}, field: "?"},
+		"azure without a cluster":    {data: map[string]string{"provider": "azure", "address": address}, field: "?"},
+		"gcp with a cluster of aws":  {data: map[string]string{"provider": "gcp", "cluster": eksName}, field: "?"},
+		"gcp in the clear":           {data: map[string]string{"provider": "gcp", "cluster": gkeName, "address": "http://spoke.example"}, field: "address"},
 		"a provider nobody knows":    {data: map[string]string{"provider": "GENERIC", "address": address}, field: "provider"},
 		"no address":                 {data: map[string]string{"provider": "generic"}, field: "?"},
 		"an address in the clear":    {data: map[string]string{"provider": "generic", "address": "http://spoke.example"}, field: "address"},
@@ -54,7 +68,11 @@ func TestParseProvider(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(tc.want, found{e.server, e.account.name, e.account.audiences}); diff != "" {
+			got := found{Server: e.server, Account: e.account.name, Audiences: e.account.audiences}
+			if e.vendor != nil {
+				got.Vendor = e.vendor.name()
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Error(diff)
 			}
 		})

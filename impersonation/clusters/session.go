@@ -19,7 +19,6 @@ import (
 	"sluice.dev/sluice/impersonation"
 	"sluice.dev/sluice/impersonation/internal/answer"
 	"sluice.dev/sluice/impersonation/internal/seal"
-	"sluice.dev/sluice/impersonation/tokens"
 	"sluice.dev/sluice/internal/fault"
 	"sluice.dev/sluice/internal/transport"
 )
@@ -33,6 +32,14 @@ const (
 	pingTimeout = 15 * time.Second
 )
 
+// credential is one that is renewed: the token of a ServiceAccount, or what a cloud gives for it.
+type credential interface {
+	// Authorize puts the credential into a request.
+	Authorize(req *http.Request) error
+	// Refused says that the cluster did not accept it.
+	Refused()
+}
+
 // session is one life of the credentials of a cluster: one transport, one client. Other content makes another one.
 type session struct {
 	cluster  impersonation.Cluster
@@ -40,7 +47,7 @@ type session struct {
 	user     string
 	agent    string
 	base     *http.Transport
-	tokens   *tokens.Elsewhere
+	tokens   credential
 	outage   *outage
 	client   impersonation.Client
 
@@ -68,11 +75,9 @@ func (b *Broker) start(id impersonation.Identity, t impersonation.Target, e endp
 		s.cluster.User = fmt.Sprintf("the user of %s in namespace %s", t, id.Namespace())
 	}
 	if e.account != nil {
-		who, err := b.account(id, e.account.name)
-		if err != nil {
+		if s.tokens, err = b.credential(id, e); err != nil {
 			return nil, err
 		}
-		s.tokens = b.config.Local.Elsewhere(seal.Key{}, who, e.account.audiences)
 	}
 	config := &rest.Config{Host: e.server, QPS: -1, WarningHandler: rest.NoWarnings{}} // what a foreign server warns of is not for our log
 	mapper, err := apiutil.NewDynamicRESTMapper(config, s.http(""))
@@ -85,6 +90,19 @@ func (b *Broker) start(id impersonation.Identity, t impersonation.Target, e endp
 	}
 	s.client = impersonation.NewRemoteClient(seal.Key{}, id, s.cluster, kube, mapper)
 	return s, nil
+}
+
+// credential returns that of the account of an endpoint.
+func (b *Broker) credential(id impersonation.Identity, e endpoint) (credential, error) {
+	who, err := b.account(id, e.account.name)
+	if err != nil {
+		return nil, err
+	}
+	own := b.config.Local.Elsewhere(seal.Key{}, who, e.account.audiences)
+	if e.vendor == nil {
+		return own, nil
+	}
+	return &exchanged{vendor: e.vendor, clouds: b.config.Clouds, workload: own, now: b.config.Now, lock: make(chan struct{}, 1)}, nil
 }
 
 // http returns a client for requests that impersonate a user, or nobody. An API server redirects to nowhere.
@@ -144,13 +162,14 @@ var errOver = errors.New("the credentials of the remote cluster were withdrawn o
 func (c *caller) RoundTrip(req *http.Request) (*http.Response, error) {
 	s := c.session
 	out := req.Clone(req.Context())
+	began := s.outage.now()
 	if err := s.prepare(out, c.user); err != nil {
+		s.outage.note(req.Context(), began, err)
 		if req.Body != nil {
 			_ = req.Body.Close()
 		}
 		return nil, err
 	}
-	began := s.outage.now()
 	resp, err := answer.Genuine{Base: s.base}.RoundTrip(out)
 	if err != nil {
 		s.outage.note(req.Context(), began, err)

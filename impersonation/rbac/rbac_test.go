@@ -151,3 +151,24 @@ func TestRenderIsPure(t *testing.T) {
 		t.Errorf("the input was changed: %s", diff)
 	}
 }
+
+// TestDecryptionGrants: what flags name in the controller's own namespace is granted by name, and a name that is none is refused.
+func TestDecryptionGrants(t *testing.T) {
+	in := install()
+	in.AgeSecret, in.VaultConfigMap = "age", "vault"
+	grants, err := rbac.Rules(rbac.Kustomize, in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []rbacv1.PolicyRule{
+		{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"get"}, ResourceNames: []string{"age"}},
+		{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"get"}, ResourceNames: []string{"vault"}},
+	}
+	if diff := cmp.Diff(want, grants.Own[len(grants.Own)-2:]); diff != "" {
+		t.Error(diff)
+	}
+	in.AgeSecret = "*"
+	if _, err := rbac.RenderController(rbac.Kustomize, in); err == nil {
+		t.Error("a name that is none was rendered")
+	}
+}

@@ -43,6 +43,15 @@ type Install struct {
 	Namespace string
 	// Selector is the controllers' --watch-label-selector: that of their shard, empty where they look at all objects.
 	Selector string
+	// AgeSecret and VaultConfigMap are the controllers' --sops-age-secret and --sops-vault-configmap. Empty means that the flag is
+	// not set.
+	AgeSecret, VaultConfigMap string
+}
+
+// validate refuses what would grant something else than it names.
+func (in Install) validate() error {
+	names := slices.DeleteFunc([]string{in.AgeSecret, in.VaultConfigMap}, func(name string) bool { return name == "" })
+	return errors.Join(validNames("namespace", in.Namespace), validNames("object", names...))
 }
 
 // Platform is a platform namespace and as whom its objects act.
@@ -60,7 +69,7 @@ func RenderController(c Controller, in Install) ([]client.Object, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := validNames("namespace", in.Namespace); err != nil {
+	if err := in.validate(); err != nil {
 		return nil, err
 	}
 	name := "sluice-" + c.Account()

@@ -38,8 +38,8 @@ const (
 	kustomizeGroup = "kustomize.toolkit.fluxcd.io"
 )
 
-// Rules returns the grants of a controller in an installation. Secrets and tokens are not among them: those stand only in
-// the roles of RenderTenant and RenderPlatform.
+// Rules returns the grants of a controller in an installation. Tokens, and Secrets of others, are not among them: those stand
+// only in the roles of RenderTenant and RenderPlatform.
 func Rules(c Controller, in Install) (Grants, error) {
 	own := lease(LeaseName(c.Account(), in.Selector))
 	switch c {
@@ -53,11 +53,26 @@ func Rules(c Controller, in Install) (Grants, error) {
 			Cluster: append(owned(kustomizeGroup, "kustomizations"),
 				rule(sourceGroup, []string{"gitrepositories", "ocirepositories"}, "list", "watch"),
 				events(), clusterIdentity()),
-			Own: own,
+			Own: append(own, in.decryption()...),
 		}, nil
 	default:
 		return Grants{}, fmt.Errorf("controller %q has no described authority", c)
 	}
+}
+
+// decryption lets the controller read what the operator's flags name in its own namespace, and nothing beside.
+func (in Install) decryption() []rbacv1.PolicyRule {
+	var out []rbacv1.PolicyRule
+	read := func(resource, name string) {
+		if name != "" {
+			r := rule("", []string{resource}, "get")
+			r.ResourceNames = []string{name}
+			out = append(out, r)
+		}
+	}
+	read("secrets", in.AgeSecret)
+	read("configmaps", in.VaultConfigMap)
+	return out
 }
 
 // owned is what a controller does with its own kinds: it watches the objects, sets finalizers by patch, and patches

@@ -99,6 +99,8 @@ type Broker struct {
 	minter *minter
 	mapper meta.RESTMapper
 	slots  *recent.Map[key, *slot]
+	// abroad are the credentials that AudienceToken has made.
+	abroad *recent.Map[presented, *Elsewhere]
 }
 
 var _ impersonation.Broker = (*Broker)(nil)
@@ -139,6 +141,7 @@ func New(config Config) (*Broker, error) {
 		},
 		mapper: answer.Settled{RESTMapper: mapper, Client: own, Server: server.String()},
 		slots:  &recent.Map[key, *slot]{Max: config.MaxClients, Idle: config.IdleTimeout, Drop: (*slot).drop},
+		abroad: &recent.Map[presented, *Elsewhere]{Max: config.MaxClients, Idle: config.IdleTimeout, Drop: func(*Elsewhere) {}},
 	}, nil
 }
 

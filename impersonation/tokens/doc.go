@@ -9,6 +9,6 @@
 // impersonation/rbac renders. Package tokens refuses to work without that grant and never falls back to the manager's
 // own identity. It uses the manager's credentials for two things only: to mint, and to read discovery.
 //
-// Elsewhere mints for other servers than this cluster's, for the remote clusters of clusters/, and never a token that would be
-// good here as well.
+// Elsewhere mints for the remote clusters of clusters/, and AudienceToken for services that trust this cluster's issuer: neither
+// ever a token that would be good here as well.
 package tokens

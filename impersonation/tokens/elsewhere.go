@@ -13,12 +13,12 @@ import (
 )
 
 // Elsewhere is the credential of a ServiceAccount for other servers than this cluster's API server, a remote cluster that
-// trusts this one's issuer for example. Its tokens are renewed as they age, and never leave the package but in a request. It
-// may be used by several goroutines at once.
+// trusts this one's issuer for example. Its tokens are renewed as they age, and leave the package in a request, or to be exchanged.
+// It may be used by several goroutines at once.
 type Elsewhere struct {
-	broker    *Broker
-	id        impersonation.Identity
-	audiences []string
+	broker  *Broker
+	id      impersonation.Identity
+	purpose purpose
 
 	// lock is held while a token is minted. It is a channel so that waiting for it ends with the context.
 	lock  chan struct{}
@@ -28,7 +28,11 @@ type Elsewhere struct {
 // Elsewhere returns the credential of id for audiences, of which there must be one. It does not talk to the cluster yet. It
 // is for the brokers below impersonation alone.
 func (b *Broker) Elsewhere(_ seal.Key, id impersonation.Identity, audiences []string) *Elsewhere {
-	return &Elsewhere{broker: b, id: id, audiences: audiences, lock: make(chan struct{}, 1)}
+	return b.elsewhere(id, purpose{audiences, "serviceAccountName in the ConfigMap of spec.kubeConfig"})
+}
+
+func (b *Broker) elsewhere(id impersonation.Identity, p purpose) *Elsewhere {
+	return &Elsewhere{broker: b, id: id, purpose: p, lock: make(chan struct{}, 1)}
 }
 
 // Authorize puts a token into a request. An audience that is this cluster's own is refused: whoever runs the other server
@@ -40,6 +44,16 @@ func (e *Elsewhere) Authorize(req *http.Request) error {
 	}
 	req.Header.Set("Authorization", "Bearer "+string(t.value))
 	return nil
+}
+
+// Assertion returns a token to be exchanged for a credential of the server it is for: a cloud's token service wants it in the body
+// of a request (RFC 7523, RFC 8693). Like Authorize it refuses this cluster's own audiences.
+func (e *Elsewhere) Assertion(ctx context.Context) (string, error) {
+	t, err := e.current(ctx)
+	if err != nil {
+		return "", err
+	}
+	return string(t.value), nil
 }
 
 // Refused says that the server did not accept the token. The next request gets a new one, unless this one is new itself.
@@ -64,7 +78,7 @@ func (e *Elsewhere) current(ctx context.Context) (*token, error) {
 	if t := e.token.Load(); t.fresh(now) {
 		return t, nil
 	}
-	t, err := e.broker.minter.mint(ctx, e.id, e.audiences)
+	t, err := e.broker.minter.mint(ctx, e.id, e.purpose)
 	if err != nil {
 		return nil, err
 	}

@@ -83,3 +83,42 @@ func TestTokensForElsewhere(t *testing.T) {
 	err = broker.Elsewhere(seal.Key{}, id, append([]string{"spoke"}, home...)).Authorize(req)
 	wantDenied(t, err, "this cluster's own")
 }
+
+func TestAudienceToken(t *testing.T) {
+	b := newBed(t)
+	broker := b.broker(t, nil)
+	id := identity(t, b.a, "deploy")
+	open(t, broker, id)
+	get := func() string {
+		t.Helper()
+		value, until, err := broker.AudienceToken(t.Context(), id, "https://vault.example", "spec.some.field")
+		if err != nil || !until.After(b.clock.now()) {
+			t.Fatalf("until %s: %v", until, err)
+		}
+		return value
+	}
+	first := get()
+	review := &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: first, Audiences: []string{"https://vault.example"}}}
+	if err := b.admin.Create(t.Context(), review); err != nil {
+		t.Fatal(err)
+	}
+	if !review.Status.Authenticated || review.Status.User.Username != id.String() {
+		t.Errorf("it is of %q: %s", review.Status.User.Username, review.Status.Error)
+	}
+	if get() != first {
+		t.Error("a token was not used again")
+	}
+	b.clock.advance(remintAfter)
+	broker.AudienceTokenRefused(id, "https://vault.example")
+	if get() == first {
+		t.Error("a refused token was used again")
+	}
+	home := *broker.minter.home.Load()
+	_, _, err := broker.AudienceToken(t.Context(), id, home[0], "f")
+	wantDenied(t, err, "this cluster's own")
+	if _, _, err = broker.AudienceToken(t.Context(), id, "", "f"); err == nil {
+		t.Error("a token for no audience was made")
+	}
+	_, _, err = broker.AudienceToken(t.Context(), identity(t, b.a, "ghost"), "https://vault.example", "spec.some.field")
+	wantDenied(t, err, "spec.some.field")
+}

@@ -34,9 +34,17 @@ type minter struct {
 	home atomic.Pointer[[]string]
 }
 
-// mint returns a new token for id: for this cluster's API server, or for the audiences of another one.
-func (m *minter) mint(ctx context.Context, id impersonation.Identity, audiences []string) (*token, error) {
-	if err := m.checkAudiences(id, audiences); err != nil {
+// purpose is what a token is for.
+type purpose struct {
+	// audiences are the servers where it is good; nil means this cluster's API server.
+	audiences []string
+	// field is the one that names the ServiceAccount, for messages.
+	field string
+}
+
+// mint returns a new token for id.
+func (m *minter) mint(ctx context.Context, id impersonation.Identity, p purpose) (*token, error) {
+	if err := m.checkAudiences(id, p.audiences); err != nil {
 		return nil, err
 	}
 	select {
@@ -51,14 +59,14 @@ func (m *minter) mint(ctx context.Context, id impersonation.Identity, audiences 
 	seconds := int64(m.lifetime / time.Second)
 	now := m.now()
 	got, err := m.accounts.ServiceAccounts(id.Namespace()).CreateToken(ctx, id.ServiceAccount(),
-		&authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &seconds, Audiences: audiences}}, metav1.CreateOptions{})
+		&authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &seconds, Audiences: p.audiences}}, metav1.CreateOptions{})
 	if err != nil {
 		m.metrics.request(err)
-		return nil, explain(err, id, audiences)
+		return nil, explain(err, id, p.field)
 	}
 	t, err := readToken(got.Status, id, now, m.lifetime)
 	if err == nil {
-		err = m.noteAudiences(id, audiences, t)
+		err = m.noteAudiences(id, p.audiences, t)
 	}
 	m.metrics.request(err)
 	if err != nil {
@@ -79,7 +87,7 @@ func (m *minter) checkAudiences(id impersonation.Identity, audiences []string) e
 	for _, a := range audiences {
 		if slices.Contains(*home, a) {
 			return fault.New(fault.Denied, acl.AccessDeniedReason, "audience %q is this cluster's own: a token that leaves the cluster must not "+
-				"be good in it; name one that only the remote cluster accepts", a)
+				"be good in it; name one that only the other server accepts", a)
 		}
 	}
 	return nil
@@ -100,11 +108,7 @@ func (m *minter) noteAudiences(id impersonation.Identity, audiences []string, t 
 }
 
 // explain says what to change when minting was refused.
-func explain(err error, id impersonation.Identity, audiences []string) error {
-	field := "spec.serviceAccountName"
-	if audiences != nil {
-		field = "serviceAccountName in the ConfigMap of spec.kubeConfig"
-	}
+func explain(err error, id impersonation.Identity, field string) error {
 	switch {
 	case apierrors.IsNotFound(err):
 		return fault.New(fault.Denied, acl.AccessDeniedReason,

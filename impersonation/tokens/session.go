@@ -84,7 +84,7 @@ func (s *slot) mint(ctx context.Context, before uint64) (*token, error) {
 	if s.failure != nil && s.attempts.Load() != before {
 		return nil, s.failure
 	}
-	t, err := s.broker.minter.mint(ctx, s.id, nil)
+	t, err := s.broker.minter.mint(ctx, s.id, purpose{field: "spec.serviceAccountName"})
 	s.failure = nil
 	if err != nil && ctx.Err() == nil {
 		s.failure = err

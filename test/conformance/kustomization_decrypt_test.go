@@ -172,7 +172,7 @@ func ksDecrypt(t *testing.T, b *ksBed) {
 		decrypted("./app")(s)
 		s.Decryption.ServiceAccountName = "deployer"
 	})
-	x.until(account, stalled(meta.FeatureGateDisabledReason, "spec.decryption.serviceAccountName is not supported"))
+	x.until(account, stalled(meta.FeatureGateDisabledReason, "to use spec.decryption.serviceAccountName, enable the feature gate ObjectLevelWorkloadIdentity"))
 
 	x.wantNoSecrets(broken)
 	x.remove(broken) // it is tried again and again, and asks Vault each time

@@ -29,6 +29,7 @@ func TestKustomizations(t *testing.T) {
 			{"fields of the spec reach the objects", ksSpecReachesObjects},
 			{"variables are read as the tenant", ksVariables},
 			{"what SOPS has encrypted", ksDecrypt},
+			{"keys that are no Secret of the object", ksLogin},
 			{"what a diff shows is what a commit brings", ksPreview},
 			{"a change of variables is followed", ksConfigWatch},
 			{"variables may be watched by name", ksConfigWatchByName},

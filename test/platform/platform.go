@@ -40,6 +40,8 @@ type Options struct {
 	Roles func(namespace string) rbac.Tenant
 	// Flags are further flags of both controllers.
 	Flags []string
+	// AgeSecret and VaultConfigMap are --sops-age-secret and --sops-vault-configmap; the roles follow.
+	AgeSecret, VaultConfigMap string
 	// APIServer is the URL at which the controllers reach the API server, that of a proxy for example; empty means directly.
 	APIServer string
 }
@@ -98,7 +100,9 @@ func (p *Platform) selector() string { return ShardLabel + "=" + p.Namespace }
 // grant applies what impersonation/rbac renders, and gives the deploying accounts their own rights.
 func (p *Platform) grant(t testing.TB) {
 	t.Helper()
-	in := rbac.Install{Namespace: p.Namespace, Selector: p.selector()}
+	in := rbac.Install{
+		Namespace: p.Namespace, Selector: p.selector(), AgeSecret: p.options.AgeSecret, VaultConfigMap: p.options.VaultConfigMap,
+	}
 	add := func(more []client.Object, err error) {
 		t.Helper()
 		if err != nil {

@@ -76,6 +76,7 @@ func (p *Platform) Run(t testing.TB, c rbac.Controller) {
 	args := append([]string{
 		"--controllers=" + string(c), "--state-dir=" + state, "--storage-path=" + storage, "--metrics-addr=0", "--health-addr=0",
 		"--watch-label-selector=" + p.selector(), "--policy-parameters=" + p.parameters, "--min-retry-delay=100ms",
+		"--sops-age-secret=" + p.options.AgeSecret, "--sops-vault-configmap=" + p.options.VaultConfigMap,
 	}, p.options.Flags...)
 	switch c {
 	case rbac.Source:

@@ -74,6 +74,7 @@ type play struct {
 	ocis             *sourcev1.OCIRepository
 	platformGits     *sourcev1.GitRepository
 	base, app, infra *kustomizev1.Kustomization
+	sealed           *kustomizev1.Kustomization
 	files            map[string]string
 	commits          int
 }
@@ -91,7 +92,7 @@ func setUp(t *testing.T, plane *kubetest.Plane) *play {
 		"infra/one.yaml":   scene.ConfigMap("of-the-platform", "a", "b"),
 	}}
 	s.platform = platform.Start(t, plane, platform.Options{
-		Tenants: 1, Parameters: s.git.Parameters(images.URL() + "/"),
+		Tenants: 1, VaultConfigMap: vaults, Parameters: s.git.Parameters(images.URL() + "/"),
 		Roles: func(ns string) rbac.Tenant {
 			return rbac.Tenant{Namespace: ns, ServiceAccounts: []string{platform.Deployer}, SourceSecrets: []string{gitSecret, registrySecret, caSecret}}
 		},
@@ -106,6 +107,7 @@ func setUp(t *testing.T, plane *kubetest.Plane) *play {
 // reconcile brings sources of every kind, with Secrets, and Kustomizations of a tenant and of the platform to Ready.
 func (s *play) reconcile(t *testing.T) {
 	t.Helper()
+	s.seal(t)
 	var url string
 	s.repo, url = s.git.Repository(t, "app", s.files)
 	s.push(t, scene.ConfigMap("from-oci", "a", "b"))
@@ -131,8 +133,8 @@ func (s *play) reconcile(t *testing.T) {
 	s.app.Spec.DependsOn = []kustomizev1.DependencyReference{{Name: s.base.Name}}
 	s.infra = scene.Kustomization(s.platform.Namespace, "infra", sourcev1.GitRepositoryKind, s.platformGits.Name, "./infra")
 	s.infra.Spec.ServiceAccountName = "" // sluice-platform
-	s.platform.Create(t, s.app, s.base, s.infra, s.ocis, s.gits, s.platformGits)
-	for _, k := range []*kustomizev1.Kustomization{s.base, s.app, s.infra} {
+	s.platform.Create(t, s.app, s.base, s.infra, s.sealed, s.ocis, s.gits, s.platformGits)
+	for _, k := range []*kustomizev1.Kustomization{s.base, s.app, s.infra, s.sealed} {
 		platform.Wait(t, s.platform, k, scene.Ready)
 	}
 	var kept corev1.ConfigMap
@@ -311,7 +313,7 @@ func (s *play) restart(t *testing.T) {
 // remove deletes everything, and what was applied goes with it.
 func (s *play) remove(t *testing.T) {
 	t.Helper()
-	for _, obj := range []client.Object{s.app, s.base, s.infra, s.gits, s.ocis, s.platformGits} {
+	for _, obj := range []client.Object{s.app, s.base, s.infra, s.sealed, s.gits, s.ocis, s.platformGits} {
 		if err := s.platform.Client.Delete(t.Context(), obj); err != nil {
 			t.Fatal(err)
 		}

@@ -3,6 +3,7 @@
 package sopskeys
 
 import (
+	"cmp"
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
@@ -14,7 +15,9 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
+	"time"
 
 	"sluice.dev/sluice/internal/transport"
 	"sluice.dev/sluice/test/gitserver"
@@ -32,11 +35,24 @@ type Transit struct {
 	URL string
 	CA  []byte
 
+	// Review says whom a token of a cluster is of, if it is good for an audience: what TokenReview answers. Nil knows nobody.
+	Review func(token, audience string) (username string, err error)
+	// Lease is for how long a login is good; zero is an hour.
+	Lease time.Duration
+
 	aead     cipher.AEAD
 	server   *http.Server
 	done     chan struct{}
 	requests atomic.Int64
+	logins   atomic.Int64
+
+	mu    sync.Mutex
+	roles map[string]string    // the subject that each role is bound to
+	given map[string]time.Time // until when what a login gave is good
 }
+
+// LoginPath is where ServiceAccounts log in.
+const LoginPath = "auth/kubernetes/login"
 
 // StartTransit starts a server on loopback. Close it.
 func StartTransit() (*Transit, error) {
@@ -46,7 +62,7 @@ func StartTransit() (*Transit, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Transit{done: make(chan struct{})}
+	t := &Transit{done: make(chan struct{}), roles: map[string]string{}, given: map[string]time.Time{}}
 	if t.aead, err = cipher.NewGCMWithRandomNonce(block); err != nil {
 		return nil, err
 	}
@@ -91,6 +107,23 @@ func (t *Transit) Close() error {
 // Requests is how many data keys it was asked to decrypt.
 func (t *Transit) Requests() int { return int(t.requests.Load()) }
 
+// Logins is how often somebody has logged in.
+func (t *Transit) Logins() int { return int(t.logins.Load()) }
+
+// Bind lets a subject log in with a role.
+func (t *Transit) Bind(role, subject string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.roles[role] = subject
+}
+
+// Revoke ends what all logins gave.
+func (t *Transit) Revoke() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	clear(t.given)
+}
+
 // Encrypt returns a data key as the engine encrypts it.
 func (t *Transit) Encrypt(dataKey []byte) string {
 	return "vault:v1:" + base64.StdEncoding.EncodeToString(t.aead.Seal(nil, nil, dataKey, nil))
@@ -105,8 +138,12 @@ func (t *Transit) Entry(dataKey []byte) Entry {
 
 // ServeHTTP implements http.Handler. Its refusals quote what they were sent, as no service should.
 func (t *Transit) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	if req.URL.Path == "/v1/"+LoginPath {
+		t.logIn(w, req)
+		return
+	}
 	t.requests.Add(1)
-	if token := req.Header.Get("X-Vault-Token"); token != Token {
+	if token := req.Header.Get("X-Vault-Token"); token != Token && !t.good(token) {
 		answer(w, http.StatusForbidden, map[string]any{"errors": []string{"permission denied: " + token}})
 		return
 	}
@@ -129,6 +166,46 @@ func (t *Transit) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	answer(w, http.StatusOK, map[string]any{"data": map[string]string{"plaintext": base64.StdEncoding.EncodeToString(data)}})
+}
+
+func (t *Transit) good(token string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return time.Now().Before(t.given[token])
+}
+
+// logIn is the login of the Kubernetes auth method: https://openbao.org/api-docs/auth/kubernetes/#login
+func (t *Transit) logIn(w http.ResponseWriter, req *http.Request) {
+	var body struct{ Role, JWT string }
+	data, err := transport.ReadAll(req.Body, 64<<10)
+	if err == nil {
+		err = json.Unmarshal(data, &body)
+	}
+	if err != nil {
+		answer(w, http.StatusBadRequest, map[string]any{"errors": []string{err.Error()}})
+		return
+	}
+	t.mu.Lock()
+	subject, known := t.roles[body.Role]
+	t.mu.Unlock()
+	if !known {
+		answer(w, http.StatusBadRequest, map[string]any{"errors": []string{"invalid role name"}})
+		return
+	}
+	who := ""
+	if t.Review != nil {
+		who, err = t.Review(body.JWT, t.URL)
+	}
+	if err != nil || who != subject {
+		answer(w, http.StatusForbidden, map[string]any{"errors": []string{"permission denied: " + body.JWT}})
+		return
+	}
+	t.logins.Add(1)
+	token, lease := "s."+rand.Text(), cmp.Or(t.Lease, time.Hour)
+	t.mu.Lock()
+	t.given[token] = time.Now().Add(lease)
+	t.mu.Unlock()
+	answer(w, http.StatusOK, map[string]any{"auth": map[string]any{"client_token": token, "lease_duration": int(lease / time.Second), "num_uses": 0}})
 }
 
 func (t *Transit) decrypt(ciphertext string) ([]byte, error) {

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"time"
 
 	"sigs.k8s.io/yaml"
 
@@ -29,11 +30,12 @@ type awsCredential struct {
 	Token  string `json:"aws_session_token"`
 }
 
-func (o *Opener) awsCredential() (awsCredential, error) {
+// awsCredential returns the entry of the Secret, else what the account is given in exchange for its token.
+func (o *Opener) awsCredential(ctx context.Context, partition, region string) (awsCredential, error) {
 	var c awsCredential
 	data, ok := o.creds.entries[awsEntry]
 	if !ok {
-		return c, errNoEntry(awsEntry)
+		return o.awsWebIdentity(ctx, partition, region)
 	}
 	if yaml.Unmarshal(data, &c) != nil || c.ID == "" || c.Secret == "" {
 		return c, fmt.Errorf("entry %s: want YAML with aws_access_key_id and aws_secret_access_key", awsEntry)
@@ -43,15 +45,15 @@ func (o *Opener) awsCredential() (awsCredential, error) {
 
 // aws decrypts with AWS KMS.
 func (o *Opener) aws(ctx context.Context, key sops.Key) ([]byte, error) {
-	cred, err := o.awsCredential()
-	if err != nil {
-		return nil, err
-	}
 	arn := keyARN.FindStringSubmatch(key.Fields["arn"])
 	if arn == nil {
 		return nil, errors.New("no valid ARN of a KMS key")
 	}
 	partition, region := arn[1], arn[2]
+	cred, err := o.awsCredential(ctx, partition, region)
+	if err != nil {
+		return nil, err
+	}
 	blob, err := base64.StdEncoding.DecodeString(key.Encrypted)
 	if err != nil {
 		return nil, errors.New("the encrypted data key is no base64")
@@ -89,24 +91,87 @@ func (o *Opener) assumeRole(ctx context.Context, cred awsCredential, role, parti
 	if !roleARN.MatchString(role) {
 		return awsCredential{}, errors.New("no valid ARN of a role")
 	}
-	body := []byte(url.Values{"Action": {"AssumeRole"}, "Version": {"2011-06-15"}, "RoleArn": {role}, "RoleSessionName": {"sops@sluice"}}.Encode())
-	req, err := request(ctx, awsURL("sts", partition, region), "application/x-www-form-urlencoded", body)
+	req, body, err := stsRequest(ctx, partition, region, url.Values{"Action": {"AssumeRole"}, "RoleArn": {role}, "RoleSessionName": {"sops@sluice"}})
 	if err != nil {
 		return awsCredential{}, err
 	}
-	req.Header.Set("Accept", "text/xml")
-	var answer struct {
-		ID     string `xml:"AssumeRoleResult>Credentials>AccessKeyId"`
-		Secret string `xml:"AssumeRoleResult>Credentials>SecretAccessKey"`
-		Token  string `xml:"AssumeRoleResult>Credentials>SessionToken"`
-	}
+	var answer stsAnswer
 	if err := o.callAWS(req, body, awsSigner{cred: cred, region: region, service: "sts", digests: o.config.Backend}, &answer); err != nil {
 		return awsCredential{}, err
 	}
-	if answer.ID == "" || answer.Secret == "" {
-		return awsCredential{}, fmt.Errorf("%s answers without a credential", req.URL.Host)
+	return answer.Role.checked(req.URL.Host)
+}
+
+// The annotation with the role of a ServiceAccount, and whom its token is for.
+const (
+	awsRoleAnnotation = "eks.amazonaws.com/role-arn"
+	awsAudience       = "sts.amazonaws.com"
+)
+
+// awsWebIdentity exchanges a token of the account for a credential of its role, once for a region and run. The request needs no
+// signature.
+func (o *Opener) awsWebIdentity(ctx context.Context, partition, region string) (awsCredential, error) {
+	if cred, ok := o.awsGiven[partition+region]; ok {
+		return cred, nil
 	}
-	return awsCredential(answer), nil
+	account, err := o.creds.cloud(awsEntry)
+	if err != nil {
+		return awsCredential{}, err
+	}
+	role, err := annotation(ctx, account, awsRoleAnnotation, awsEntry, roleARN)
+	if err != nil {
+		return awsCredential{}, err
+	}
+	var cred awsCredential
+	err = exchange(ctx, account, awsAudience, func(token string, _ time.Time) error {
+		req, _, err := stsRequest(ctx, partition, region, url.Values{
+			"Action": {"AssumeRoleWithWebIdentity"}, "RoleArn": {role}, "RoleSessionName": {"sops@sluice"}, "WebIdentityToken": {token},
+		})
+		if err != nil {
+			return err
+		}
+		var answer stsAnswer
+		if err := o.call(req, transport.TLS{}, &answer); err != nil {
+			return err
+		}
+		cred, err = answer.Web.checked(req.URL.Host)
+		return err
+	})
+	if err == nil {
+		o.awsGiven[partition+region] = cred
+	}
+	return cred, err
+}
+
+// stsRequest makes a request to STS, which answers in XML.
+func stsRequest(ctx context.Context, partition, region string, form url.Values) (*http.Request, []byte, error) {
+	form.Set("Version", "2011-06-15")
+	body := []byte(form.Encode())
+	req, err := request(ctx, awsURL("sts", partition, region), "application/x-www-form-urlencoded", body)
+	if err != nil {
+		return nil, nil, err
+	}
+	req.Header.Set("Accept", "text/xml")
+	return req, body, nil
+}
+
+// stsAnswer is that of either action.
+type stsAnswer struct {
+	Role stsCredential `xml:"AssumeRoleResult>Credentials"`
+	Web  stsCredential `xml:"AssumeRoleWithWebIdentityResult>Credentials"`
+}
+
+type stsCredential struct {
+	ID     string `xml:"AccessKeyId"`
+	Secret string `xml:"SecretAccessKey"`
+	Token  string `xml:"SessionToken"`
+}
+
+func (c stsCredential) checked(host string) (awsCredential, error) {
+	if c.ID == "" || c.Secret == "" {
+		return awsCredential{}, fmt.Errorf("%s answers without a credential", host)
+	}
+	return awsCredential(c), nil
 }
 
 func (o *Opener) callAWS(req *http.Request, body []byte, signer awsSigner, answer any) error {

@@ -10,7 +10,9 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"strings"
+	"time"
 
 	"sigs.k8s.io/yaml"
 
@@ -38,11 +40,7 @@ type azureCredential struct {
 
 func (o *Opener) azureCredential() (azureCredential, error) {
 	var c azureCredential
-	data, ok := o.creds.entries[azureEntry]
-	if !ok {
-		return c, errNoEntry(azureEntry)
-	}
-	if yaml.Unmarshal(data, &c) != nil {
+	if yaml.Unmarshal(o.creds.entries[azureEntry], &c) != nil {
 		return c, fmt.Errorf("entry %s is no YAML", azureEntry)
 	}
 	c.TenantID, c.ClientID = cmp.Or(c.TenantID, c.Tenant), cmp.Or(c.ClientID, c.AppID)
@@ -74,10 +72,6 @@ func azureVault(text string) (*url.URL, string, error) {
 
 // azure decrypts with Azure Key Vault.
 func (o *Opener) azure(ctx context.Context, key sops.Key) ([]byte, error) {
-	cred, err := o.azureCredential()
-	if err != nil {
-		return nil, err
-	}
 	vault, service, err := azureVault(key.Fields["vault_url"])
 	if err != nil {
 		return nil, err
@@ -89,7 +83,7 @@ func (o *Opener) azure(ctx context.Context, key sops.Key) ([]byte, error) {
 	if !plainSegments(strings.Join(segments, "/")) {
 		return nil, errors.New("no valid name of a key")
 	}
-	token, err := o.azureToken(ctx, cred, service)
+	token, err := o.azureToken(ctx, service)
 	if err != nil {
 		return nil, err
 	}
@@ -113,15 +107,77 @@ func (o *Opener) azure(ctx context.Context, key sops.Key) ([]byte, error) {
 	return data, nil
 }
 
-// azureToken gets a token for a service.
-func (o *Opener) azureToken(ctx context.Context, c azureCredential, service string) (string, error) {
+// azureToken gets a token for a service, with the entry of the Secret, else with a token of the account.
+func (o *Opener) azureToken(ctx context.Context, service string) (string, error) {
+	if _, ok := o.creds.entries[azureEntry]; !ok {
+		return o.azureFederated(ctx, service)
+	}
+	c, err := o.azureCredential()
+	if err != nil {
+		return "", err
+	}
 	authority, err := secureURL(c.AuthorityHost)
 	if err != nil {
 		return "", fmt.Errorf("entry %s: authorityHost: %w", azureEntry, err)
 	}
-	return o.token(ctx, sops.AzureKV, authority.JoinPath(c.TenantID, "oauth2", "v2.0", "token").String(), url.Values{
+	return o.token(ctx, sops.AzureKV, azureTokenURL(authority, c.TenantID), url.Values{
 		"grant_type": {"client_credentials"}, "client_id": {c.ClientID}, "client_secret": {c.ClientSecret}, "scope": {service + "/.default"},
 	})
+}
+
+func azureTokenURL(authority *url.URL, tenant string) string {
+	return authority.JoinPath(tenant, "oauth2", "v2.0", "token").String()
+}
+
+// The annotations with the identity of a ServiceAccount, and whom its token is for.
+const (
+	azureTenantAnnotation = "azure.workload.identity/tenant-id"
+	azureClientAnnotation = "azure.workload.identity/client-id"
+	azureAudience         = "api://AzureADTokenExchange"
+)
+
+// azureID is an identifier of Azure.
+var azureID = regexp.MustCompile(`^[0-9A-Za-z-]{1,64}$`)
+
+// azureFederated gets a token for a service in exchange for one of the account.
+func (o *Opener) azureFederated(ctx context.Context, service string) (string, error) {
+	account, err := o.creds.cloud(azureEntry)
+	if err != nil {
+		return "", err
+	}
+	tenant, err := annotation(ctx, account, azureTenantAnnotation, azureEntry, azureID)
+	if err != nil {
+		return "", err
+	}
+	client, err := annotation(ctx, account, azureClientAnnotation, azureEntry, azureID)
+	if err != nil {
+		return "", err
+	}
+	authority, err := secureURL(azureAuthority(service))
+	if err != nil {
+		return "", err
+	}
+	var out string
+	err = exchange(ctx, account, azureAudience, func(token string, _ time.Time) (err error) {
+		out, err = o.token(ctx, sops.AzureKV, azureTokenURL(authority, tenant), url.Values{
+			"grant_type": {"client_credentials"}, "client_id": {client}, "scope": {service + "/.default"},
+			"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}, "client_assertion": {token},
+		})
+		return err
+	})
+	return out, err
+}
+
+// azureAuthority is where the tokens of a service come from.
+func azureAuthority(service string) string {
+	switch {
+	case strings.HasSuffix(service, ".azure.cn"):
+		return "https://login.chinacloudapi.cn/"
+	case strings.HasSuffix(service, ".usgovcloudapi.net"):
+		return "https://login.microsoftonline.us/"
+	default:
+		return azurePublic
+	}
 }
 
 // token gets an OAuth 2 token, once for a kind of service and run.

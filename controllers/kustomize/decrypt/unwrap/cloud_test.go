@@ -176,9 +176,9 @@ func TestAzure(t *testing.T) {
 	creds := map[string][]byte{"sops.azure-kv": []byte(`{tenantId: tenant, clientId: app, clientSecret: x4711}`)}
 	newRig(t, fips.Strict, service.client(t), creds).refuses(t, rewrapped(t, entry("https://vault.azure.net.evil.example")), "no address of an Azure Key Vault")
 	newRig(t, fips.Strict, service.client(t), creds).refuses(t, rewrapped(t, entry("http://shop.vault.azure.net")), "over https")
-	newRig(t, fips.Strict, service.client(t), nil).refuses(t, rewrapped(t, entry("x")), "has no entry sops.azure-kv")
+	newRig(t, fips.Strict, service.client(t), nil).refuses(t, rewrapped(t, entry("https://shop.vault.azure.net")), "has no entry sops.azure-kv")
 	newRig(t, fips.Strict, service.client(t), map[string][]byte{"sops.azure-kv": []byte("clientId: app")}).
-		refuses(t, rewrapped(t, entry("x")), "managed identities are not supported")
+		refuses(t, rewrapped(t, entry("https://shop.vault.azure.net")), "managed identities are not supported")
 }
 
 // TestGCP: Google Cloud KMS opens files in the strict profile. The assertion is checked as the token service would.

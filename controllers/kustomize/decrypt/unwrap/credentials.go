@@ -30,7 +30,10 @@ const (
 )
 
 // Credentials are the entries of a decryption Secret that open data keys. The zero value opens nothing.
-type Credentials struct{ entries map[string][]byte }
+type Credentials struct {
+	entries map[string][]byte
+	login   Login
+}
 
 // NewCredentials takes the data of a decryption Secret. Entries with other names are left aside. The entries are read when
 // one is needed, so that a broken one that nothing needs breaks nothing.
@@ -45,7 +48,14 @@ func NewCredentials(data map[string][]byte) Credentials {
 		}
 		kept[name] = slices.Clone(value)
 	}
-	return Credentials{kept}
+	return Credentials{entries: kept}
+}
+
+// NewAgeCredentials takes nothing but the age identities of a Secret.
+func NewAgeCredentials(data map[string][]byte) Credentials {
+	c := NewCredentials(data)
+	maps.DeleteFunc(c.entries, func(name string, _ []byte) bool { return path.Ext(name) != ageExtension })
+	return c
 }
 
 // Digest returns the SHA-256 of all entries, so that a change of one is noticed without keeping any.

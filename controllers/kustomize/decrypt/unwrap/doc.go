@@ -2,7 +2,7 @@
 
 // Package unwrap opens the data key of an encrypted file with one of the keys it was encrypted to: Vault or OpenBao transit,
 // AWS KMS, Azure Key Vault, Google Cloud KMS, age, PGP (spec row K-17). The keys and credentials are those of a decryption
-// Secret, given as data.
+// Secret, given as data; for what it lacks, an Account logs in, with tokens of a ServiceAccount that are good at one service each.
 //
 // Key services are spoken to over internal/transport in a few HTTP calls each: their SDKs bring dozens of cryptographic
 // packages and read credentials from the environment, which here would be the controller's own. A credential goes to its

@@ -58,11 +58,24 @@ func (o *Opener) call(req *http.Request, trust transport.TLS, answer any) error 
 	case err != nil:
 		return fmt.Errorf("answer of %s: %w", req.URL.Host, err)
 	case res.StatusCode != http.StatusOK:
-		return fmt.Errorf("%s answers %d %s%s", req.URL.Host, res.StatusCode, http.StatusText(res.StatusCode), hint(res.StatusCode))
+		return &statusError{req.URL.Host, res.StatusCode, hint(res.StatusCode)}
 	case decoder(req)(data, answer) != nil:
 		return fmt.Errorf("%s answers with something that cannot be read", req.URL.Host)
 	}
 	return nil
+}
+
+// statusError is a service's refusal.
+type statusError struct {
+	host   string
+	status int
+	// meaning is what it usually means, after a colon; may be empty.
+	meaning string
+}
+
+// Error tells who refused, with which status, and what it means.
+func (e *statusError) Error() string {
+	return fmt.Sprintf("%s answers %d %s%s", e.host, e.status, http.StatusText(e.status), e.meaning)
 }
 
 // decoder is how the answer to a request is written.

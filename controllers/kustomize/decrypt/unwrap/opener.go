@@ -56,6 +56,10 @@ type Opener struct {
 	// allowed are the answers of the FIPS policy, so that each is asked for and reported once.
 	allowed map[fips.Feature]error
 	tokens  map[sops.Kind]string
+	// awsGiven are credentials for tokens of the account, by region.
+	awsGiven map[string]awsCredential
+	// vaults is the platform's list, once it was read.
+	vaults *Vaults
 }
 
 // NewOpener returns an opener.
@@ -65,6 +69,7 @@ func NewOpener(config Config, creds Credentials) (*Opener, error) {
 	}
 	return &Opener{
 		config: config, creds: creds, opened: map[string][]byte{}, allowed: map[fips.Feature]error{}, tokens: map[sops.Kind]string{},
+		awsGiven: map[string]awsCredential{},
 	}, nil
 }
 

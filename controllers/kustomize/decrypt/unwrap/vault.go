@@ -7,22 +7,18 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
+	"net/http"
 	"strings"
 
 	"sluice.dev/sluice/controllers/kustomize/decrypt/sops"
-	"sluice.dev/sluice/internal/transport"
 )
 
 // vault decrypts with the transit engine of Vault or OpenBao.
 func (o *Opener) vault(ctx context.Context, key sops.Key) ([]byte, error) {
-	token := o.creds.text(vaultTokenEntry)
-	if token == "" {
-		return nil, errNoEntry(vaultTokenEntry)
-	}
 	address, engine, name := key.Fields["vault_address"], strings.Trim(key.Fields["engine_path"], "/"), key.Fields["key_name"]
-	if only := o.creds.text(vaultAddressEntry); only != "" && strings.TrimSuffix(only, "/") != strings.TrimSuffix(address, "/") {
-		return nil, fmt.Errorf("the token is not sent there: entry %s of the decryption Secret names another address", vaultAddressEntry)
+	session, err := o.vaultSession(ctx, address)
+	if err != nil {
+		return nil, err
 	}
 	base, err := secureURL(address)
 	if err != nil {
@@ -35,18 +31,32 @@ func (o *Opener) vault(ctx context.Context, key sops.Key) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	req, err := request(ctx, base.JoinPath("v1", engine, "decrypt", name).String(), "application/json", body)
+	where := base.JoinPath("v1", engine, "decrypt", name).String()
+	data, err := o.transit(ctx, where, session, body)
+	if refusal, ok := errors.AsType[*statusError](err); ok && refusal.status == http.StatusForbidden && session.drop != nil {
+		session.drop() // it may have been revoked before its time
+		if session, err = o.vaultSession(ctx, address); err != nil {
+			return nil, err
+		}
+		return o.transit(ctx, where, session, body)
+	}
+	return data, err
+}
+
+// transit asks the engine to decrypt.
+func (o *Opener) transit(ctx context.Context, where string, session vaultSession, body []byte) ([]byte, error) {
+	req, err := request(ctx, where, "application/json", body)
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("X-Vault-Token", token)
+	req.Header.Set("X-Vault-Token", session.token)
 	req.Header.Set("X-Vault-Request", "true")
 	var answer struct {
 		Data struct {
 			Plaintext string `json:"plaintext"`
 		} `json:"data"`
 	}
-	if err := o.call(req, transport.TLS{CA: o.creds.entries[caEntry], SystemRoots: true}, &answer); err != nil {
+	if err := o.call(req, session.trust, &answer); err != nil {
 		return nil, err
 	}
 	return decoded(answer.Data.Plaintext)

@@ -21,6 +21,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"sluice.dev/sluice/compliance/ledger"
 	"sluice.dev/sluice/controllers/internal/events"
 	"sluice.dev/sluice/controllers/internal/harness"
 	"sluice.dev/sluice/internal/build"
@@ -42,6 +43,7 @@ type parts struct {
 	policy   *engine.Engine
 	storage  net.Listener // nil where this process serves no artifacts
 	observed *harness.Metrics
+	evidence *ledger.Ledger // nil before the first controller asks for it
 	closers  []io.Closer
 	wakers   []func(context.Context)
 }

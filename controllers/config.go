@@ -70,6 +70,9 @@ type Config struct {
 	// OverrideManagers are prefixes of field managers whose fields a Kustomization takes over, beside those of kubectl (spec row
 	// K-24).
 	OverrideManagers []string
+	// AuditPeriod is after how long a Kustomization's objects are compared with the cluster although watches vouch for them. Zero
+	// means never.
+	AuditPeriod time.Duration
 	// CustomStage are the kinds that are applied before the others of a set (spec row K-22).
 	CustomStage []schema.GroupKind
 	// WatchConfigsLabelSelector chooses the Secrets and ConfigMaps whose change starts the Kustomizations that name them (spec
@@ -141,6 +144,7 @@ func NewConfig() Config {
 		Retry:      RetryConfig{Min: 750 * time.Millisecond, Max: 15 * time.Minute},
 		Log:        LogConfig{Encoding: "json", Level: "info"},
 		Concurrent: 4, ConcurrentSSA: 4,
+		AuditPeriod:               12 * time.Hour,
 		DependencyRequeue:         30 * time.Second,
 		WatchConfigsLabelSelector: meta.LabelKeyWatch + "=" + meta.LabelValueWatchEnabled,
 		JitterPercent:             5,
@@ -193,6 +197,9 @@ func (c Config) Validate() error {
 	}
 	if c.Concurrent < 1 || c.ConcurrentSSA < 1 {
 		wrong("--concurrent and --concurrent-ssa must be at least 1")
+	}
+	if c.AuditPeriod < 0 {
+		wrong("--audit-period %s: must not be negative; 0 means never", c.AuditPeriod)
 	}
 	if c.JitterPercent < 0 || c.JitterPercent > 100 {
 		wrong("--interval-jitter-percentage %d: must be between 0 and 100", c.JitterPercent)

@@ -76,6 +76,7 @@ func (c *Config) bindOwn(fs *pflag.FlagSet) {
 	fs.StringVar(&c.StateDir, "state-dir", c.StateDir, "folder of the ledger and the platform's key")
 	fs.StringVar(&c.StatementKey, "statement-key", c.StatementKey, "private key that signs artifact statements; empty makes one below --state-dir")
 	fs.StringSliceVar(&c.StatementTrust, "statement-trust", c.StatementTrust, "public keys whose artifact statements are believed; empty believes the key below --state-dir")
+	fs.DurationVar(&c.AuditPeriod, "audit-period", c.AuditPeriod, "how often applied objects are compared with the cluster although watches vouch for them; 0 means never")
 	fs.StringVar(&c.ArtifactServer, "artifact-server", c.ArtifactServer, "base URL that artifacts are fetched from; empty means this process, or the source-controller Service")
 	fs.Var((*profileFlag)(&c.Profile), "fips-profile", "strict refuses non-approved algorithms, standard tolerates and reports them")
 }

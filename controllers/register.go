@@ -63,9 +63,13 @@ func registerSource(ctx context.Context, p *parts) error {
 	if err != nil {
 		return err
 	}
+	refused, err := p.ledger(ctx)
+	if err != nil {
+		return err
+	}
 	agent := build.Read().UserAgent(program)
 	sources := source.Config{
-		Secrets: p.manager.GetAPIReader(), Store: store, Decider: p.policy, Grants: p.policy.Parameters,
+		Ledger: refused, Secrets: p.manager.GetAPIReader(), Store: store, Decider: p.policy, Grants: p.policy.Parameters,
 		IsPlatform: p.config.IsPlatform, OwnNamespaces: p.config.platformNamespaces(),
 		Backend: p.backend, FIPS: p.fips, Key: key, Registries: oci.NewPool(oci.PoolConfig{UserAgent: agent}),
 		Producer: agent, UserAgent: agent, TempDir: temp, Now: time.Now,
@@ -167,6 +171,7 @@ func registerKustomize(ctx context.Context, p *parts) error {
 		Keys:      p.platformKeys(local),
 		MemoryDir: filepath.Join(p.config.StateDir, "kustomize", "memory"), NoCrossNamespaceRefs: p.config.NoCrossNamespaceRefs, Now: time.Now,
 		Configs: configs, Sources: p.sources(), CustomStage: p.config.CustomStage, Choices: p.config.Features.choices(), Settings: p.config.settings(),
+		AuditPeriod: p.config.AuditPeriod,
 	}); err != nil {
 		return err
 	}
@@ -286,7 +291,11 @@ func (p *parts) artifactServer() string {
 	}
 }
 
+// ledger returns the ledger of this process, which has one however many controllers it runs.
 func (p *parts) ledger(ctx context.Context) (*ledger.Ledger, error) {
+	if p.evidence != nil {
+		return p.evidence, nil
+	}
 	uid, err := p.clusterUID(ctx)
 	if err != nil {
 		return nil, err
@@ -297,7 +306,7 @@ func (p *parts) ledger(ctx context.Context) (*ledger.Ledger, error) {
 	if err != nil {
 		return nil, fmt.Errorf("ledger: %w", err)
 	}
-	p.closers = append(p.closers, l)
+	p.evidence, p.closers = l, append(p.closers, l)
 	_, err = l.Append(ctx, ledger.Entry{Type: ledger.Started, Body: map[string]any{
 		"build": build.Read(), "controllers": p.config.Controllers, "module": p.backend.Module(), "profile": p.config.Profile.String(),
 	}})

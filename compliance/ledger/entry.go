@@ -29,6 +29,10 @@ const (
 	Rendered       Type = "rendered"
 	PolicyDecision Type = "policy.decision"
 	IdentityMinted Type = "identity.minted"
+	// AccessDenied tells what an object asked for that nobody may give it, and VerificationRefused what did not prove where it
+	// comes from.
+	AccessDenied        Type = "access.denied"
+	VerificationRefused Type = "verification.refused"
 	// ApplyIntent and ApplyOutcome are the pair around all writes of one run.
 	ApplyIntent  Type = "apply.intent"
 	ApplyOutcome Type = "apply.outcome"
@@ -115,6 +119,14 @@ type Intent struct {
 	Input      string `json:"input,omitempty"`
 	// Changes are all writes, in order. Objects that need no write are not in it.
 	Changes []Change `json:"changes"`
+}
+
+// Refusal is what was refused. A denial of policy has its decision instead.
+type Refusal struct {
+	// Reason and Message are those of the object's condition, without secrets. The message names what was asked for, and what to
+	// change.
+	Reason  string `json:"reason"`
+	Message string `json:"message"`
 }
 
 // Result is how a run ended.

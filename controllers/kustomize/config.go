@@ -80,6 +80,9 @@ type Config struct {
 	// Settings identifies the program and the operator's choices. When it is another than at the last run, in this process or an
 	// earlier one, everything is built and compared again.
 	Settings string
+	// AuditPeriod is after how long, give or take a quarter, a run compares every object with the cluster although watches vouch for
+	// it. Zero means never.
+	AuditPeriod time.Duration
 	// Choices are Flux's feature gates, as what they mean here. The zero Choices are Flux's defaults.
 	Choices Choices
 	// Now is the clock.

@@ -73,11 +73,13 @@ func (c *Controller) Loop() harness.Loop[*kustomizev1.Kustomization, run] {
 			{Name: "decide", Reason: meta.BuildFailedReason, Run: c.decide},
 			{Name: "intend", Reason: meta.ReconciliationFailedReason, Run: c.intend},
 			{Name: "apply", Phase: applying, Persist: writes, Reason: meta.ReconciliationFailedReason, Run: c.apply},
+			{Name: "survey", Reason: meta.ReconciliationFailedReason, Run: c.survey},
 			{Name: "assess", Reason: meta.HealthCheckFailedReason, Run: c.assess},
 			{Name: "finish", Reason: meta.ReconciliationFailedReason, Run: c.finish},
 		},
 		Success:    c.success,
 		Finalize:   c.finalize,
+		Record:     c.recordRefusal,
 		Timeout:    func(obj *kustomizev1.Kustomization) time.Duration { return obj.GetTimeout() + slack },
 		RetryLimit: func(obj *kustomizev1.Kustomization) time.Duration { return obj.GetRetryInterval() },
 	}

@@ -4,7 +4,8 @@ package kustomize
 
 import (
 	"context"
-	"fmt"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/fluxcd/pkg/apis/meta"
 
@@ -13,15 +14,19 @@ import (
 	"sluice.dev/sluice/compliance/ledger"
 	"sluice.dev/sluice/controllers/internal/apply"
 	"sluice.dev/sluice/controllers/internal/apply/inventory"
+	"sluice.dev/sluice/controllers/internal/evidence"
 	"sluice.dev/sluice/controllers/internal/status"
 	"sluice.dev/sluice/internal/fault"
 )
 
-// entry begins an entry about an object.
-func (c *Controller) entry(t ledger.Type, obj *kustomizev1.Kustomization) ledger.Entry {
-	return ledger.Entry{Type: t, Tenant: obj.Namespace, Run: string(obj.UID) + "/" + c.config.Now().UTC().Format("20060102T150405.000000000Z"), Subjects: []ledger.Subject{{
-		APIVersion: kustomizev1.GroupVersion.String(), Kind: kustomizev1.KustomizationKind, Namespace: obj.Namespace, Name: obj.Name, UID: string(obj.UID),
-	}}}
+// kind is that of the objects.
+func kind() schema.GroupVersionKind {
+	return kustomizev1.GroupVersion.WithKind(kustomizev1.KustomizationKind)
+}
+
+// recordRefusal keeps what was refused.
+func (c *Controller) recordRefusal(ctx context.Context, obj *kustomizev1.Kustomization, failure error) error {
+	return evidence.Refusals{Ledger: c.config.Ledger, Kind: kind(), Now: c.config.Now}.Record(ctx, obj, failure)
 }
 
 // recordIntent makes sure that what is about to be written is on disk first. Without a ledger nothing is written.
@@ -43,7 +48,7 @@ func (c *Controller) recordDeletion(ctx context.Context, obj *kustomizev1.Kustom
 
 func (c *Controller) intendChanges(ctx context.Context, obj *kustomizev1.Kustomization, r *run, intent ledger.Intent) (err error) {
 	intent.Identity = r.client.Actor()
-	r.evidence = c.entry(ledger.ApplyIntent, obj)
+	r.evidence = evidence.Entry(ledger.ApplyIntent, obj, kind(), c.config.Now())
 	if r.intent, err = c.config.Ledger.Intend(ctx, r.evidence, intent); err != nil {
 		return fault.New(fault.Retry, meta.ReconciliationFailedReason, "nothing was written: the ledger did not take the intent: %w", err)
 	}
@@ -66,19 +71,6 @@ func (c *Controller) recordOutcome(ctx context.Context, _ *kustomizev1.Kustomiza
 		return fault.New(fault.Retry, meta.ReconciliationFailedReason, "the objects were written, and the ledger did not take the outcome: %w", err)
 	}
 	return nil
-}
-
-// recordDenial keeps a denial, once for as long as it stays the same, and returns it.
-func (c *Controller) recordDenial(ctx context.Context, obj *kustomizev1.Kustomization, r *run, denial error) error {
-	if ready, ok := status.Get(obj.Status.Conditions, meta.ReadyCondition); ok && ready.Message == status.Message(denial.Error()) {
-		return denial
-	}
-	e := c.entry(ledger.PolicyDecision, obj)
-	e.Body = r.decision
-	if _, err := c.config.Ledger.Append(ctx, e); err != nil {
-		return fmt.Errorf("%w (and the ledger did not take it: %w)", denial, err)
-	}
-	return denial
 }
 
 // planned lists the writes of a plan.

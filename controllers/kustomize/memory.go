@@ -30,6 +30,8 @@ type remembered struct {
 	healthSince time.Time
 	// healthy says that the wait has ended well.
 	healthy bool
+	// auditAt is when everything is to be compared again, whatever watches say.
+	auditAt time.Time
 	// recalled says that this was read from a file, and that no watch of this process has confirmed the health yet.
 	recalled bool
 }

@@ -43,6 +43,8 @@ type saved struct {
 	Inputs inputs
 	Set    string
 	Began  time.Time
+	// AuditAt is when the next audit is due.
+	AuditAt time.Time
 	// Healthy says that the wait for health had ended well.
 	Healthy bool
 	Applied []health.Ref
@@ -92,7 +94,7 @@ func (k recall) save(obj *kustomizev1.Kustomization, r remembered, known map[dri
 	if guessable(obj) {
 		return k.drop(obj.UID)
 	}
-	s := saved{Format: recallFormat, Inputs: r.inputs, Set: r.set, Began: r.began, Healthy: r.healthy, Applied: r.applied}
+	s := saved{Format: recallFormat, Inputs: r.inputs, Set: r.set, Began: r.began, AuditAt: r.auditAt, Healthy: r.healthy, Applied: r.applied}
 	for _, o := range r.outcomes {
 		object := savedObject{ID: o.ID, APIVersion: o.APIVersion, Action: o.Action, Digest: evidenceDigest(o.ID, o.Digest), Known: known[driftRef(o)]}
 		object.Known.Payload = evidenceDigest(o.ID, object.Known.Payload)
@@ -142,7 +144,7 @@ func (k recall) load(uid types.UID) (remembered, map[drift.Ref]drift.Known, bool
 	if err != nil || json.Unmarshal(text, &s) != nil || s.Format != recallFormat {
 		return remembered{}, nil, false
 	}
-	r := remembered{inputs: s.Inputs, set: s.Set, began: s.Began, healthy: s.Healthy, applied: s.Applied, recalled: true}
+	r := remembered{inputs: s.Inputs, set: s.Set, began: s.Began, auditAt: s.AuditAt, healthy: s.Healthy, applied: s.Applied, recalled: true}
 	known := make(map[drift.Ref]drift.Known, len(s.Objects))
 	for _, o := range s.Objects {
 		out := apply.Outcome{

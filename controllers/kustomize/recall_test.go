@@ -31,7 +31,7 @@ func past() (remembered, map[drift.Ref]drift.Known) {
 	config, secret, alone := outcome("ConfigMap", "sha256:c0", apply.LeftUnchanged), outcome("Secret", secretPayload, apply.LeftUnchanged), outcome("Service", "", apply.Skipped)
 	alone.UID, alone.Before, alone.After = "", "", ""
 	r := remembered{
-		inputs: inputs{UID: "u", Generation: 2, Digest: "sha256:a", Revision: "main@sha1:b", Policy: "p"}, set: "sha256:5e7", began: time.Unix(100, 0).UTC(), healthy: true, outcomes: []apply.Outcome{config, secret, alone},
+		inputs: inputs{UID: "u", Generation: 2, Digest: "sha256:a", Revision: "main@sha1:b", Policy: "p"}, set: "sha256:5e7", began: time.Unix(100, 0).UTC(), auditAt: time.Unix(200, 0).UTC(), healthy: true, outcomes: []apply.Outcome{config, secret, alone},
 		applied: []health.Ref{{GVK: schema.GroupVersionKind{Version: "v1", Kind: "ConfigMap"}, Name: types.NamespacedName{Namespace: "a", Name: "x"}, ResourceVersion: "7", Labelled: true}},
 	}
 	known := map[drift.Ref]drift.Known{

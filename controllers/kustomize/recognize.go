@@ -51,6 +51,9 @@ func (c *Controller) recognize(_ context.Context, obj *kustomizev1.Kustomization
 	if err := c.hasten(obj, r); err != nil {
 		return err
 	}
+	if r.audit {
+		return nil
+	}
 	inputs := r.last.inputs
 	inputs.Digest, inputs.Revision = r.inputs.Digest, r.inputs.Revision
 	if inputs != r.inputs || r.last.content.provenance != provenance(r.content.Proof().Claim()) || !c.holds(obj, r.last.outcomes) {

@@ -14,11 +14,7 @@ import (
 // readRules reads spec.ignore and spec.healthCheckExprs (spec rows K-29 and K-36). What is wrong with them can only be changed
 // in the spec, and is told before anything is fetched.
 func (c *Controller) readRules(obj *kustomizev1.Kustomization, r *run) (err error) {
-	rules := make([]apply.IgnoreRule, len(obj.Spec.Ignore))
-	for i, rule := range obj.Spec.Ignore {
-		rules[i] = apply.IgnoreRule(rule)
-	}
-	if r.ignore, err = apply.NewIgnore("spec.ignore", rules); err != nil {
+	if r.ignore, err = apply.KustomizationIgnore(obj.Spec.Ignore); err != nil {
 		return fault.New(fault.Invalid, meta.BuildFailedReason, "%w", err)
 	}
 	if r.checks, err = health.NewChecks("spec.healthCheckExprs", obj.Spec.HealthCheckExprs); err == nil && !c.knows(obj) {

@@ -46,6 +46,8 @@ type run struct {
 	variables map[string]string
 	keys      unwrap.Credentials
 	last      remembered
+	// audit says that every object is to be compared with the cluster, whoever vouches for it.
+	audit bool
 	// unchanged says that nothing the run depends on has moved; settled, that a new revision renders to what is there.
 	unchanged bool
 	settled   bool
@@ -162,7 +164,8 @@ func (c *Controller) compare(_ context.Context, obj *kustomizev1.Kustomization, 
 	if event, ended := canceled(obj, r); ended && c.config.Choices.TellCanceled {
 		r.AddEvent(event)
 	}
-	r.unchanged = ok && last.inputs == r.inputs && c.holds(obj, last.outcomes)
+	r.audit = ok && c.auditDue(last)
+	r.unchanged = ok && !r.audit && last.inputs == r.inputs && c.holds(obj, last.outcomes)
 	return nil
 }
 
@@ -242,12 +245,8 @@ func (c *Controller) decide(ctx context.Context, obj *kustomizev1.Kustomization,
 	for _, m := range r.set.Members() {
 		q.Set = append(q.Set, policy.Member{Object: m.Object, Namespaced: m.Namespaced})
 	}
-	decision, denial := gate.Check(ctx, c.config.Decider, q)
-	r.decision = decision
-	if denial != nil {
-		return c.recordDenial(ctx, obj, r, denial)
-	}
-	return nil
+	r.decision, err = gate.Check(ctx, c.config.Decider, q)
+	return err
 }
 
 func provenance(claim verify.Claim) policy.Source {
@@ -264,7 +263,7 @@ func (c *Controller) intend(_ context.Context, obj *kustomizev1.Kustomization, r
 		return nil
 	}
 	previous := inventory.Read(obj.Status.Inventory)
-	r.plan = apply.NewPlan(r.set, previous, apply.Options{Force: obj.Spec.Force, Prune: obj.Spec.Prune, CustomStage: c.config.CustomStage, Ignore: r.ignore})
+	r.plan = apply.NewPlan(r.set, previous, apply.Options{Force: obj.Spec.Force, Prune: obj.Spec.Prune, CustomStage: c.config.CustomStage, Ignore: r.ignore, Audit: r.audit})
 	if union := inventory.Union(previous, r.set.Inventory()); !union.Equal(previous) {
 		obj.Status.Inventory = union.Write()
 	}
@@ -310,6 +309,7 @@ func (c *Controller) apply(ctx context.Context, obj *kustomizev1.Kustomization, 
 		return err
 	}
 	next := remembered{inputs: r.inputs, content: content, outcomes: result.Outcomes, applied: result.Health(), set: set, began: r.started}
+	next.auditAt = c.nextAudit(r)
 	if !result.Changed() { // the wait for health goes on
 		next.healthRefs, next.healthSince, next.healthy = r.last.healthRefs, r.last.healthSince, r.last.healthy
 	}

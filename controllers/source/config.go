@@ -8,6 +8,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sluice.dev/sluice/controllers/internal/artifact"
+	"sluice.dev/sluice/controllers/internal/evidence"
 	"sluice.dev/sluice/internal/fips"
 	"sluice.dev/sluice/internal/oci"
 	"sluice.dev/sluice/internal/sign"
@@ -17,6 +18,8 @@ import (
 
 // Config is what both source controllers work with. All fields are required.
 type Config struct {
+	// Ledger keeps evidence of what was refused.
+	Ledger evidence.Recorder
 	// Secrets reads Secrets, past any cache.
 	Secrets client.Reader
 	// Store keeps artifacts.

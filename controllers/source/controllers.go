@@ -20,8 +20,11 @@ import (
 
 	"sluice.dev/sluice/controllers/internal/artifact"
 	"sluice.dev/sluice/controllers/internal/events"
+	"sluice.dev/sluice/controllers/internal/evidence"
+	"sluice.dev/sluice/controllers/internal/gate"
 	"sluice.dev/sluice/controllers/internal/harness"
 	"sluice.dev/sluice/internal/verify"
+	"sluice.dev/sluice/policy"
 )
 
 // Name is the controller's name: the field manager of its statuses, its lease, and the reporter of its events.
@@ -54,6 +57,9 @@ func (c Config) GitRepositories() harness.Loop[*sourcev1.GitRepository, gitRun] 
 		Finalize: func(_ context.Context, obj *sourcev1.GitRepository, _ *harness.Notes) error {
 			return c.remove(sourcev1.GitRepositoryKind, obj)
 		},
+		Record: func(ctx context.Context, obj *sourcev1.GitRepository, failure error) error {
+			return c.refusals(sourcev1.GitRepositoryKind).Record(ctx, obj, failure)
+		},
 		Timeout: func(obj *sourcev1.GitRepository) time.Duration { return timeout(obj.Spec.Timeout) },
 	}
 }
@@ -79,8 +85,28 @@ func (c Config) OCIRepositories() harness.Loop[*sourcev1.OCIRepository, ociRun] 
 		Finalize: func(_ context.Context, obj *sourcev1.OCIRepository, _ *harness.Notes) error {
 			return c.remove(sourcev1.OCIRepositoryKind, obj)
 		},
+		Record: func(ctx context.Context, obj *sourcev1.OCIRepository, failure error) error {
+			return c.refusals(sourcev1.OCIRepositoryKind).Record(ctx, obj, failure)
+		},
 		Timeout: func(obj *sourcev1.OCIRepository) time.Duration { return timeout(obj.Spec.Timeout) },
 	}
+}
+
+// allowed asks policy about the spec of a source. Nothing has been fetched yet.
+func (c Config) allowed(ctx context.Context, obj client.Object, kind string) error {
+	content, err := gate.Object(obj, sourcev1.GroupVersion.WithKind(kind))
+	if err != nil {
+		return err
+	}
+	_, err = gate.Check(ctx, c.Decider, policy.Query{
+		Stage: policy.Spec, Platform: c.IsPlatform(obj.GetNamespace()), Object: content, OwnNamespaces: c.OwnNamespaces,
+	})
+	return err
+}
+
+// refusals keeps what was refused to sources of a kind.
+func (c Config) refusals(kind string) evidence.Refusals {
+	return evidence.Refusals{Ledger: c.Ledger, Kind: sourcev1.GroupVersion.WithKind(kind), Now: c.Now}
 }
 
 // Register adds both controllers to a manager. The function it returns makes every source run again, because policy or trust has

@@ -10,7 +10,6 @@ import (
 
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 
-	"sluice.dev/sluice/controllers/internal/gate"
 	"sluice.dev/sluice/controllers/internal/harness"
 	"sluice.dev/sluice/internal/fault"
 	"sluice.dev/sluice/internal/fips"
@@ -18,7 +17,6 @@ import (
 	"sluice.dev/sluice/internal/transport"
 	"sluice.dev/sluice/internal/verify"
 	"sluice.dev/sluice/internal/verify/gitsig"
-	"sluice.dev/sluice/policy"
 )
 
 // gitRun is what the stages of one run hand on.
@@ -46,13 +44,7 @@ func (c Config) gitAdmit(ctx context.Context, obj *sourcev1.GitRepository, r *gi
 	r.origin = verify.Origin{
 		Kind: sourcev1.GitRepositoryKind, Namespace: obj.Namespace, Name: obj.Name, UID: string(obj.UID), URL: transport.RedactURL(obj.Spec.URL),
 	}
-	content, err := gate.Object(obj, sourcev1.GroupVersion.WithKind(sourcev1.GitRepositoryKind))
-	if err != nil {
-		return err
-	}
-	if _, err := gate.Check(ctx, c.Decider, policy.Query{
-		Stage: policy.Spec, Platform: c.IsPlatform(obj.Namespace), Object: content, OwnNamespaces: c.OwnNamespaces,
-	}); err != nil {
+	if err := c.allowed(ctx, obj, sourcev1.GitRepositoryKind); err != nil {
 		return err
 	}
 	switch spec := obj.Spec; {

@@ -13,14 +13,12 @@ import (
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 
 	"sluice.dev/sluice/controllers/internal/artifact"
-	"sluice.dev/sluice/controllers/internal/gate"
 	"sluice.dev/sluice/controllers/internal/harness"
 	"sluice.dev/sluice/internal/fault"
 	"sluice.dev/sluice/internal/oci"
 	"sluice.dev/sluice/internal/transport"
 	"sluice.dev/sluice/internal/verify"
 	"sluice.dev/sluice/internal/verify/cosign"
-	"sluice.dev/sluice/policy"
 )
 
 // latestFile is the second name of an OCIRepository's current artifact (spec row S-14).
@@ -51,13 +49,7 @@ func (c Config) ociAdmit(ctx context.Context, obj *sourcev1.OCIRepository, r *oc
 	r.origin = verify.Origin{
 		Kind: sourcev1.OCIRepositoryKind, Namespace: obj.Namespace, Name: obj.Name, UID: string(obj.UID), URL: obj.Spec.URL,
 	}
-	content, err := gate.Object(obj, sourcev1.GroupVersion.WithKind(sourcev1.OCIRepositoryKind))
-	if err != nil {
-		return err
-	}
-	if _, err := gate.Check(ctx, c.Decider, policy.Query{
-		Stage: policy.Spec, Platform: c.IsPlatform(obj.Namespace), Object: content, OwnNamespaces: c.OwnNamespaces,
-	}); err != nil {
+	if err := c.allowed(ctx, obj, sourcev1.OCIRepositoryKind); err != nil {
 		return err
 	}
 	switch spec := obj.Spec; {

@@ -41,12 +41,13 @@ func rooms() []room {
 
 		// Acting.
 		{"controllers/internal", []string{"internal/fault", "internal/fips", "internal/transport", "internal/verify", "impersonation", "policy"}},
+		{"controllers/internal/evidence", []string{"compliance/ledger", "controllers/internal", "internal/fault", "internal/verify"}},
 		{"controllers/source", []string{
-			"controllers/internal", "internal/build", "internal/fault", "internal/fips", "internal/git", "internal/oci", "internal/sign",
-			"internal/transport", "internal/verify", "policy", "policy/parameters",
+			"controllers/internal", "controllers/internal/evidence", "internal/build", "internal/fault", "internal/fips", "internal/git",
+			"internal/oci", "internal/sign", "internal/transport", "internal/verify", "policy", "policy/parameters",
 		}},
 		{"controllers/kustomize", []string{
-			"controllers/internal", "impersonation", "internal/build", "internal/fault", "internal/fips", "internal/transport", "internal/verify",
+			"controllers/internal", "controllers/internal/evidence", "impersonation", "internal/build", "internal/fault", "internal/fips", "internal/transport", "internal/verify",
 			"policy", "compliance/ledger",
 		}},
 		// What a run of the controller would do, for people: the same code, reading and rehearsing only.

@@ -72,15 +72,5 @@ func remoteText(text string, secrets []string) string {
 			text = strings.ReplaceAll(text, secret, "[redacted]")
 		}
 	}
-	text = strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' {
-			return ' '
-		}
-		return r
-	}, text)
-	text = strings.Join(strings.Fields(text), " ")
-	if len(text) > limit {
-		text = text[:limit] + "..."
-	}
-	return text
+	return fault.Printable(strings.Join(strings.Fields(text), " "), limit)
 }

@@ -195,7 +195,7 @@ func TestIndex(t *testing.T) {
 			var made packed
 			tc.write(&made)
 			p, err := openPack(t.Context(), made.file(t), tc.limit.withDefaults())
-			if _, limited := tc.fails.(*LimitError); limited {
+			if _, limited := errors.AsType[*LimitError](tc.fails); limited {
 				if _, ok := errors.AsType[*LimitError](err); !ok {
 					t.Fatalf("got %v, want a LimitError", err)
 				}
@@ -238,7 +238,7 @@ func item(mode, name, content string) string {
 }
 
 // open makes a content of one tree and the blobs it names.
-func open(t *testing.T, ctx context.Context, limits Limits, trees []string, blobs ...string) (*Content, *os.File, error) {
+func open(ctx context.Context, t *testing.T, limits Limits, trees []string, blobs ...string) (*Content, *os.File, error) {
 	t.Helper()
 	var made packed
 	for _, blob := range blobs {
@@ -263,7 +263,7 @@ func TestContent(t *testing.T) {
 	// Git's order, in which a directory's name ends in a slash, is not that of names.
 	below := item(modeFile, "x.yaml", "x")
 	root := item(modeExec, "a", "a") + item(modeFile, "dir.yaml", "") + item(modeTree, "dir", below) + item(modeTree, "empty", "") + item(modeLink, "z", "a")
-	c, _, err := open(t, t.Context(), Limits{}, []string{root, below, ""}, "a", "", "x")
+	c, _, err := open(t.Context(), t, Limits{}, []string{root, below, ""}, "a", "", "x")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -310,8 +310,8 @@ func TestContentIsRefused(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			_, _, err := open(t, t.Context(), tc.limits, []string{tc.tree, ""}, "a", big)
-			if _, ok := tc.want.(*LimitError); ok {
+			_, _, err := open(t.Context(), t, tc.limits, []string{tc.tree, ""}, "a", big)
+			if _, ok := errors.AsType[*LimitError](tc.want); ok {
 				if _, ok := errors.AsType[*LimitError](err); !ok {
 					t.Fatalf("got %v, want a LimitError", err)
 				}
@@ -360,7 +360,7 @@ func TestContentIsCheckedWhenRead(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			c, file, err := open(t, ctx, Limits{}, []string{tree}, "one content", "another one")
+			c, file, err := open(ctx, t, Limits{}, []string{tree}, "one content", "another one")
 			if err != nil {
 				t.Fatal(err)
 			}

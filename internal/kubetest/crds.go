@@ -8,11 +8,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
@@ -71,6 +73,35 @@ func (p *Plane) InstallCRDs(t testing.TB, definitions ...[]byte) {
 			t.Fatalf("wait for the definition %q: %v", name, err)
 		}
 	}
+}
+
+// Kind defines a namespaced kind that takes any field and has a status, in a group of its own, until the test ends.
+func (p *Plane) Kind(t testing.TB, kind string) schema.GroupVersionKind {
+	t.Helper()
+	gvk := schema.GroupVersionKind{Group: fmt.Sprintf("g%x.example.com", time.Now().UnixNano()), Version: "v1", Kind: kind}
+	singular := strings.ToLower(kind)
+	p.InstallCRDs(t, fmt.Appendf(nil, `
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: %[2]ss.%[1]s}
+spec:
+  group: %[1]s
+  scope: Namespaced
+  names: {plural: %[2]ss, singular: %[2]s, kind: %[3]s, listKind: %[3]sList}
+  versions:
+  - name: %[4]s
+    served: true
+    storage: true
+    subresources: {status: {}}
+    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
+`, gvk.Group, singular, kind, gvk.Version))
+	admin := p.Client(t)
+	t.Cleanup(func() {
+		definition := &apiextensionsv1.CustomResourceDefinition{}
+		definition.Name = singular + "s." + gvk.Group
+		_ = admin.Delete(context.Background(), definition) // the test's context has ended
+	})
+	return gvk
 }
 
 // established polls, since a watch for a condition that comes within a second would be the longer program.

@@ -107,7 +107,7 @@ func (a *app) fetch(t *testing.T, l *lab, id string) {
 // settle waits until a commit is applied and nobody is about to run any more.
 func (a *app) settle(t *testing.T, l *lab, id string) {
 	t.Helper()
-	if err := l.Client.Patch(t.Context(), a.Kustomization.DeepCopy(), scene.Request("settle "+id)); client.IgnoreNotFound(err) != nil {
+	if err := l.Client.Patch(t.Context(), a.DeepCopy(), scene.Request("settle "+id)); client.IgnoreNotFound(err) != nil {
 		t.Fatal(err)
 	}
 	platform.Wait(t, l.Platform, a.Kustomization, func(k *kustomizev1.Kustomization) error {

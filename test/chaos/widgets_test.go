@@ -3,10 +3,7 @@
 package chaos_test
 
 import (
-	"context"
-	"fmt"
 	"testing"
-	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -24,25 +21,7 @@ type widgets struct{ group string }
 
 func installWidgets(t *testing.T, plane *kubetest.Plane) widgets {
 	t.Helper()
-	w := widgets{group: fmt.Sprintf("r%x.chaos.example", time.Now().UnixNano())}
-	plane.InstallCRDs(t, fmt.Appendf(nil, `
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: widgets.%[1]s}
-spec:
-  group: %[1]s
-  scope: Namespaced
-  names: {plural: widgets, singular: widget, kind: Widget, listKind: WidgetList}
-  versions:
-  - {name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}
-`, w.group))
-	t.Cleanup(func() {
-		crd := &unstructured.Unstructured{}
-		crd.SetGroupVersionKind(schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition"})
-		crd.SetName("widgets." + w.group)
-		_ = plane.Client(t).Delete(context.Background(), crd) // the test's context has ended
-	})
-	return w
+	return widgets{group: plane.Kind(t, "Widget").Group}
 }
 
 // allow lets the tenant's deployer work with widgets.

@@ -73,7 +73,7 @@ func (c *Clouds) EKSUser(token, region, cluster string) string {
 	if !ok || err != nil {
 		return ""
 	}
-	r, err := http.NewRequest(http.MethodGet, string(address), http.NoBody) //nolint:noctx // it is not sent
+	r, err := http.NewRequest(http.MethodGet, string(address), http.NoBody)
 	if err != nil || r.URL.Scheme != "https" || !strings.HasPrefix(r.Host, "sts."+region+".amazonaws.") || r.URL.Path != "/" {
 		return ""
 	}

@@ -225,7 +225,7 @@ func ksOtherFlags(t *testing.T, shared *ksBed) {
 	t.Cleanup(func() { b.releaseAll(t) })
 	b.Platform = platform.Start(t, b.plane, platform.Options{
 		Tenants: cap(b.free), Parameters: b.parameters, Flags: []string{
-			"--events-addr=" + b.posted.url, "--override-manager=legacy", "--custom-apply-stage-kinds=coordination.k8s.io/Lease,apps/Deployment",
+			"--events-addr=" + b.posted.url, "--audit-period=4s", "--override-manager=legacy", "--custom-apply-stage-kinds=coordination.k8s.io/Lease,apps/Deployment",
 			"--feature-gates=DisableConfigWatchers=true,GroupChangeLog=true,DirectSourceFetch=true,StrictPostBuildSubstitutions=false",
 			"--feature-gates=CancelHealthCheckOnNewRevision=true,DisableFailFastBehavior=true,MigrateAPIVersion=true,CacheSecretsAndConfigMaps=true",
 		},
@@ -240,6 +240,7 @@ func ksOtherFlags(t *testing.T, shared *ksBed) {
 		"fields of an overridden manager are taken over": ksOverrideManager,
 		"a new revision ends a wait and says so":         ksHealthCanceled,
 		"a failed job is waited for":                     ksPatientHealth,
+		"an audit finds what no watch tells":             ksAudit,
 	} {
 		t.Run(name, func(t *testing.T) { run(t, b) })
 	}

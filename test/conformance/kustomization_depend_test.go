@@ -3,12 +3,16 @@
 package conformance_test
 
 import (
+	"fmt"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	"github.com/fluxcd/pkg/apis/meta"
+
+	"sluice.dev/sluice/compliance/ledger"
 )
 
 // after is the change that takes another folder and depends on other Kustomizations.
@@ -50,6 +54,27 @@ func ksDependencies(t *testing.T, b *ksBed) {
 	x.until(base, applied(fixed))
 	x.until(app, applied(fixed))
 	x.wantData(map[string]string{"app/a": "three", "base/a": "three"})
+}
+
+// ksDependantsStart: one after the other, the links of a chain start within a second of the one before.
+func ksDependantsStart(t *testing.T, b *ksBed) {
+	const links = 8
+	files := map[string]string{"app/config.yaml": configMap("first", "a: b")}
+	for i := range links {
+		files[fmt.Sprintf("%d/config.yaml", i)] = configMap(fmt.Sprintf("link-%d", i), "a: b")
+	}
+	x := b.tenant(t, files)
+	var last *kustomizev1.Kustomization
+	before := "first"
+	for i := range links {
+		last = x.apply(fmt.Sprintf("link-%d", i), after(fmt.Sprintf("./%d", i), before))
+		x.until(last, refused(meta.DependencyNotReadyReason, "'"+x.ns+"/"+before+"'"))
+		before = last.Name
+	}
+	first := x.apply("first", nil)
+	x.until(first, ready)
+	took := x.eventually(links*time.Second, "the last link is ready", func() bool { x.get(last); return ready(last) == nil })
+	t.Logf("%s for each of %d links", took/links, links)
 }
 
 // ksCycle: the members of a cycle are told which it is, and what leads into it only waits (weakness W14).
@@ -95,10 +120,12 @@ func ksReferences(t *testing.T, b *ksBed) {
 	y := b.tenant(t, map[string]string{"app/config.yaml": configMap("own", "a: b")})
 	source := y.apply("source", func(s *kustomizev1.KustomizationSpec) { s.SourceRef.Namespace = x.ns })
 	y.until(source, stalled("AccessDenied", "GitRepository/"+x.ns+"/src", "cross-namespace references have been blocked"))
+	y.wantRefused(ledger.AccessDenied, source, "AccessDenied", "cross-namespace references have been blocked")
 	dependency := y.apply("dependency", func(s *kustomizev1.KustomizationSpec) {
 		s.DependsOn = []kustomizev1.DependencyReference{{Namespace: x.ns, Name: "app"}}
 	})
 	y.until(dependency, stalled("AccessDenied", "Kustomization/"+x.ns+"/app", "spec.dependsOn[0]"))
+	y.wantRefused(ledger.AccessDenied, dependency, "spec.dependsOn[0]")
 	y.wantData(map[string]string{"theirs/a": absent, "own/a": absent})
 
 	bucket := y.apply("bucket", func(s *kustomizev1.KustomizationSpec) { s.SourceRef.Kind = "Bucket" })

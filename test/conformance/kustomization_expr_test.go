@@ -3,10 +3,7 @@
 package conformance_test
 
 import (
-	"context"
-	"fmt"
 	"testing"
-	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -27,29 +24,7 @@ type gadgets struct{ group string }
 
 func installGadgets(t *testing.T, b *ksBed) gadgets {
 	t.Helper()
-	g := gadgets{group: fmt.Sprintf("g%x.example.com", time.Now().UnixNano())}
-	b.plane.InstallCRDs(t, fmt.Appendf(nil, `
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: gadgets.%[1]s}
-spec:
-  group: %[1]s
-  scope: Namespaced
-  names: {plural: gadgets, singular: gadget, kind: Gadget, listKind: GadgetList}
-  versions:
-  - name: v1
-    served: true
-    storage: true
-    subresources: {status: {}}
-    schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
-`, g.group))
-	t.Cleanup(func() {
-		crd := &unstructured.Unstructured{}
-		crd.SetGroupVersionKind(schema.GroupVersionKind{Group: "apiextensions.k8s.io", Version: "v1", Kind: "CustomResourceDefinition"})
-		crd.SetName("gadgets." + g.group)
-		_ = b.Client.Delete(context.Background(), crd) // the test's context has ended
-	})
-	return g
+	return gadgets{group: b.plane.Kind(t, "Gadget").Group}
 }
 
 // allow lets the tenant's deployer work with gadgets.

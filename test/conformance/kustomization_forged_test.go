@@ -25,6 +25,7 @@ import (
 	"github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 
+	"sluice.dev/sluice/compliance/ledger"
 	"sluice.dev/sluice/impersonation/rbac"
 	"sluice.dev/sluice/internal/kubetest"
 )
@@ -73,6 +74,9 @@ func ksForgedStatus(t *testing.T, b *ksBed) {
 			x.until(app, applied(genuine.Revision))
 		} else {
 			x.until(app, refused(tc.reason, tc.says...))
+		}
+		if tc.reason == "VerificationError" {
+			x.wantRefused(ledger.VerificationRefused, app, tc.reason, genuine.Digest)
 		}
 		x.wantData(map[string]string{"hello/a": "genuine", "planted/a": absent, "victims/a": absent})
 		if app.Status.LastAppliedRevision != genuine.Revision {

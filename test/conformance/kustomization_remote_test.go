@@ -19,6 +19,7 @@ import (
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	"github.com/fluxcd/pkg/apis/meta"
 
+	"sluice.dev/sluice/compliance/ledger"
 	"sluice.dev/sluice/internal/kubetest"
 	"sluice.dev/sluice/test/platform"
 )
@@ -227,6 +228,7 @@ func (x *ksSpace) refusesCredentials(app *kustomizev1.Kustomization, spoke *ksSp
 	}))
 	x.request(app)
 	x.until(app, refused("AccessDenied", "Secret/spoke", `"exec" is refused`, "runs no programs"))
+	x.wantRefused(ledger.AccessDenied, app, "Secret/spoke", "is refused")
 	if got := spoke.data("hello", "a"); got != "hi" {
 		x.t.Errorf("after a refusal the spoke has %q", got)
 	}

@@ -15,6 +15,7 @@ import (
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	"github.com/fluxcd/pkg/apis/meta"
 
+	"sluice.dev/sluice/compliance/ledger"
 	"sluice.dev/sluice/test/platform"
 )
 
@@ -192,8 +193,10 @@ func ksIdentity(t *testing.T, b *ksBed) {
 	x := b.tenant(t, map[string]string{"app/config.yaml": configMap("hello", "a: b"), "second/config.yaml": configMap("second", "a: b")})
 	nobody := x.apply("nobody", func(s *kustomizev1.KustomizationSpec) { s.ServiceAccountName = "" })
 	x.until(nobody, refused("AccessDenied", `"nobody"`, "names no ServiceAccount", "set spec.serviceAccountName"))
+	x.wantRefused(ledger.AccessDenied, nobody, "names no ServiceAccount")
 	other := x.apply("other", func(s *kustomizev1.KustomizationSpec) { s.ServiceAccountName = "default" })
 	x.until(other, refused("PolicyDenied", "sluice-2", "default", "serviceAccounts in the policy parameters"))
+	x.wantRefused(ledger.PolicyDecision, other, `"allowed":false`, "sluice-2")
 	controller := x.apply("controller", func(s *kustomizev1.KustomizationSpec) { s.ServiceAccountName = "kustomize-controller" })
 	x.until(controller, refused("PolicyDenied", "sluice-2"))
 	x.wantData(map[string]string{"hello/a": absent})
@@ -211,6 +214,7 @@ func ksIdentity(t *testing.T, b *ksBed) {
 	x.remove(binding)
 	powerless := x.apply("powerless", at("./second"))
 	x.until(powerless, refused(meta.ReconciliationFailedReason, "ConfigMap/"+x.ns+"/second", "Forbidden", "grant the ServiceAccount this access"))
+	x.wantRefused(ledger.AccessDenied, powerless, "Forbidden", "second")
 	x.wantData(map[string]string{"second/a": absent})
 }
 

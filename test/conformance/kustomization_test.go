@@ -35,6 +35,7 @@ func TestKustomizations(t *testing.T) {
 			{"variables may be watched by name", ksConfigWatchByName},
 			{"what kubectl has left is taken over", ksTakeover},
 			{"drift is put back", ksDrift},
+			{"what may not be watched is put back at the interval", ksUnwatched},
 			{"garbage is collected", ksPrune},
 			{"annotations leave objects alone", ksObjectPolicies},
 			{"force replaces what cannot be changed", ksForce},
@@ -66,5 +67,6 @@ func TestKustomizations(t *testing.T) {
 			})
 		}
 	})
+	t.Run("dependants start within a second", func(t *testing.T) { ksDependantsStart(t, b) })
 	t.Run("a restart writes nothing", func(t *testing.T) { ksRestart(t, b) })
 }

@@ -18,6 +18,8 @@ import (
 	"github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 
+	"sluice.dev/sluice/compliance/ledger"
+	"sluice.dev/sluice/impersonation/rbac"
 	"sluice.dev/sluice/internal/fips"
 	"sluice.dev/sluice/internal/oci"
 	"sluice.dev/sluice/internal/sign"
@@ -196,6 +198,7 @@ func testGitVerification(t *testing.T, b *sourceBed) {
 		b.await(t, obj, unverified("InvalidCommitSignature").check)
 		b.keeps(t, obj, before)
 		b.event(t, obj, "Warning", "InvalidCommitSignature", "no signature")
+		wantRefused(t, b.Platform, rbac.Source, ledger.VerificationRefused, obj, "InvalidCommitSignature", "no signature")
 		add("signed again", ssh)
 		b.ask(t, obj)
 		b.await(t, obj, verified())
@@ -348,6 +351,7 @@ func testCosign(t *testing.T, b *sourceBed) {
 		b.ask(t, obj)
 		b.await(t, obj, unverified(sourcev1.VerificationError).check)
 		b.keeps(t, obj, before)
+		wantRefused(t, b.Platform, rbac.Source, ledger.VerificationRefused, obj, sourcev1.VerificationError)
 		cosignBy(t, to, digest, key, sign.BundleScheme)
 		b.ask(t, obj)
 		b.await(t, obj, verified())

@@ -70,6 +70,17 @@ func newWorld(t *testing.T, rules ...rbacv1.PolicyRule) *world {
 	return w
 }
 
+// allow replaces what the ServiceAccount may do.
+func (w *world) allow(rules ...rbacv1.PolicyRule) {
+	w.t.Helper()
+	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Name: "deployer-may", Namespace: w.ns}}
+	patch := client.MergeFrom(role.DeepCopy())
+	role.Rules = rules
+	if err := w.admin.Patch(w.t.Context(), role, patch); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 // newPlatform is a world whose ServiceAccount may do everything everywhere.
 func newPlatform(t *testing.T) *world {
 	t.Helper()

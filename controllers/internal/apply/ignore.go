@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	"github.com/fluxcd/pkg/apis/kustomize"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
@@ -58,6 +59,15 @@ type ignoreRule struct {
 
 // pointer is a JSON pointer, by its unescaped tokens.
 type pointer []string
+
+// KustomizationIgnore reads spec.ignore of a Kustomization. Its error names the field that is wrong.
+func KustomizationIgnore(spec []kustomizev1.IgnoreRule) (Ignore, error) {
+	rules := make([]IgnoreRule, len(spec))
+	for i, rule := range spec {
+		rules[i] = IgnoreRule(rule)
+	}
+	return NewIgnore("spec.ignore", rules)
+}
 
 // NewIgnore reads rules. The field is the name of their list, for the error, which names the entry that is wrong.
 func NewIgnore(field string, rules []IgnoreRule) (Ignore, error) {

@@ -20,6 +20,7 @@ import (
 
 	"sluice.dev/sluice/controllers/internal/apply"
 	"sluice.dev/sluice/controllers/internal/apply/health"
+	"sluice.dev/sluice/internal/kubetest"
 )
 
 // pod is scheduled by nobody, so that no controller of the plane writes the status we test with.
@@ -151,16 +152,57 @@ func TestWithoutTheRightToWatchARunReadsAndSaysSo(t *testing.T) {
 	w := newWorld(t, noWatching)
 	p := w.plan(none, apply.Options{}, configMap)
 	w.mustApply(p)
-	eventually(t, func() bool { return len(w.drift.Blind(w.owner().Key())) == 1 })
+	w.wantBlind("ConfigMap")
 	before := len(w.requests(0))
 	w.mustApply(p)
-	if got := w.requests(before); len(got) != 1 || got[0].Verb != "get" {
+	got := slices.DeleteFunc(w.requests(before), func(r kubetest.Request) bool { return r.Verb == "list" }) // whether it may by now
+	if len(got) != 1 || got[0].Verb != "get" {
 		t.Errorf("requests = %+v, want one read", got)
 	}
 	w.edit("a", `{"data":{"k":"edited"}}`, "somebody")
 	if got := w.mustApply(p); !got.Changed() {
 		t.Error("drift was not found at the interval")
 	}
+}
+
+// TestTheRightToWatchComesLater: the owner is woken when there is something else to say about what is watched, and an apply finds
+// out whether that has changed.
+func TestTheRightToWatchComesLater(t *testing.T) {
+	for name, verbs := range map[string][]string{"to list": nil, "to watch alone": {"list"}} {
+		t.Run(name, func(t *testing.T) {
+			rule := noWatching
+			rule.Verbs = append(slices.Clone(rule.Verbs), verbs...)
+			w := newWorld(t, rule)
+			p := w.plan(none, apply.Options{}, configMap)
+			w.mustApply(p)
+			w.awake()
+			w.wantBlind("ConfigMap")
+			for range 3 {
+				w.mustApply(p)
+			}
+			time.Sleep(300 * time.Millisecond)
+			if n := len(w.woken); n > 0 {
+				t.Errorf("woken %d times though nothing is new", n)
+			}
+			w.allow(everything)
+			eventually(t, func() bool { // the API server learns of roles with a delay
+				w.mustApply(p)
+				kinds, sure := w.drift.Blind(w.owner().Key())
+				return sure && len(kinds) == 0
+			})
+			w.edit("a", `{"data":{"k":"edited"}}`, "somebody")
+			w.awake()
+		})
+	}
+}
+
+// wantBlind waits until exactly this kind is known not to be watched.
+func (w *world) wantBlind(kind string) {
+	w.t.Helper()
+	eventually(w.t, func() bool {
+		kinds, sure := w.drift.Blind(w.owner().Key())
+		return sure && slices.Equal(kinds, []string{kind})
+	})
 }
 
 // door is a TCP proxy that can be shut on everybody inside.

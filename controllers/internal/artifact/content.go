@@ -151,7 +151,7 @@ type openFile struct {
 }
 
 // Size is that of the file, in both senses.
-func (f *openFile) Size() int64 { return f.node.size }
+func (f *openFile) Size() int64 { return f.size }
 
 // openFolder is an fs.ReadDirFile.
 type openFolder struct {

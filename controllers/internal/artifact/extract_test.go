@@ -107,7 +107,7 @@ func TestExtract(t *testing.T) {
 			if tc.wantErr != nil {
 				return
 			}
-			defer content.Close() //nolint:errcheck // of a test
+			defer content.Close()
 			if diff := cmp.Diff(tc.want, list(t, content)); diff != "" {
 				t.Error(diff)
 			}
@@ -178,7 +178,7 @@ func FuzzExtract(f *testing.F) {
 		if err != nil {
 			return
 		}
-		defer content.Close() //nolint:errcheck // of a test
+		defer content.Close()
 		if content.Bytes() > limits.Extracted {
 			t.Errorf("%d bytes extracted", content.Bytes())
 		}

@@ -19,7 +19,16 @@ import (
 // DeniedReason is the condition reason of a denial.
 const DeniedReason = "PolicyDenied"
 
-// Check returns nil only when policy allows the query. The decision is returned in both cases, for the ledger. A denial waits
+// DenialError is the error of a query that policy does not allow.
+type DenialError struct {
+	// Decision says which rules were broken.
+	Decision policy.Decision
+}
+
+// Error names each broken rule, the object and the remedy.
+func (d *DenialError) Error() string { return d.Decision.Message() }
+
+// Check returns nil only when policy allows the query. The decision is returned in both cases. A denial, which is a [DenialError], waits
 // for a change; where no decision could be made it is asked for again.
 func Check(ctx context.Context, d policy.Decider, q policy.Query) (policy.Decision, error) {
 	decision, err := d.Decide(ctx, q)
@@ -27,7 +36,7 @@ func Check(ctx context.Context, d policy.Decider, q policy.Query) (policy.Decisi
 		return policy.Decision{}, fault.New(fault.Retry, DeniedReason, "policy made no decision, which counts as a denial: %w", err)
 	}
 	if !decision.Allowed {
-		return decision, fault.New(fault.Denied, DeniedReason, "%s", decision.Message())
+		return decision, fault.New(fault.Denied, DeniedReason, "%w", &DenialError{Decision: decision})
 	}
 	return decision, nil
 }

@@ -91,6 +91,10 @@ type Loop[T Object, W any] struct {
 	// it returns nil. Nil means nothing to clean up.
 	Finalize func(ctx context.Context, obj T, n *Notes) error
 
+	// Record keeps evidence of a run that failed, once for as long as it fails alike. An error is told beside the failure, and
+	// makes the next run try again. Nil keeps none.
+	Record func(ctx context.Context, obj T, failure error) error
+
 	// Timeout bounds a run. Nil means DefaultTimeout.
 	Timeout func(obj T) time.Duration
 	// RetryLimit bounds the back-off between failures (weakness W21). Nil means that of the Config.

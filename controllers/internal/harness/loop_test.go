@@ -663,3 +663,53 @@ func TestNewRefusesWhatCannotRun(t *testing.T) {
 		t.Errorf("Validate() = %v", err)
 	}
 }
+
+// TestFailuresAreRecorded: once for as long as they stay the same, and again when that was not possible.
+func TestFailuresAreRecorded(t *testing.T) {
+	var recorded []string
+	var failure, broken error
+	b := setUp(t, func(b *bench) {
+		b.loop.Stages = []stage{{Name: "admit", Reason: "Failed", Run: func(context.Context, *repository, *work) error { return failure }}}
+		b.loop.Finalize = func(context.Context, *repository, *harness.Notes) error { return failure }
+		b.loop.Record = func(_ context.Context, _ *repository, f error) error {
+			recorded = append(recorded, f.Error())
+			return broken
+		}
+	})
+	ready := func() string {
+		c, _ := status.Get(b.get().Status.Conditions, "Ready")
+		return c.Message
+	}
+	run := func(next error, want ...string) {
+		t.Helper()
+		failure, recorded = next, nil
+		_, _ = b.reconcile() // the error is the failure
+		if diff := cmp.Diff(want, recorded); diff != "" {
+			t.Errorf("recorded after %v (-want +got):\n%s", next, diff)
+		}
+	}
+	no, never := fault.New(fault.Denied, "AccessDenied", "no"), fault.New(fault.Denied, "AccessDenied", "never")
+	run(nil)
+	run(no, "no")
+	run(no)
+	run(never, "never")
+	run(nil)
+	run(never, "never")
+
+	broken = errors.New("the ledger is full")
+	run(no, "no")
+	run(no, "no")
+	if got, want := ready(), "no (and the ledger is full)"; got != want {
+		t.Errorf("Ready says %q, want %q", got, want)
+	}
+	broken = nil
+	run(no, "no")
+	if got := ready(); got != "no" {
+		t.Errorf("Ready says %q", got)
+	}
+	if err := b.admin.Delete(t.Context(), b.get()); err != nil {
+		t.Fatal(err)
+	}
+	run(never, "never")
+	run(never)
+}

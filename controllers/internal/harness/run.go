@@ -68,7 +68,7 @@ func (r *Reconciler[T, W]) finalize(ctx context.Context, req reconcile.Request, 
 	if ctx.Err() != nil {
 		return reconcile.Result{}, false, nil
 	}
-	result, err = run.conclude(ctx, Conclude(err, "finalize", meta.FailedReason, obj.GetRequeueAfter()))
+	result, err = run.conclude(ctx, run.record(ctx, Conclude(err, "finalize", meta.FailedReason, obj.GetRequeueAfter()), err))
 	return result, false, err
 }
 
@@ -115,7 +115,7 @@ func (r *run[T, W]) stages(parent context.Context) (Verdict, error) {
 			return r.succeed(ctx, w, err), nil
 		}
 		if err != nil {
-			return r.fail(err, s), nil
+			return r.record(ctx, r.fail(err, s), err), nil
 		}
 		r.passed = append(r.passed, s.Fails)
 	}
@@ -141,6 +141,20 @@ func (r *run[T, W]) fail(err error, s Stage[T, W]) Verdict {
 	v := Conclude(err, s.Name, s.Reason, r.obj.GetRequeueAfter())
 	if v.Outcome != fault.Wait.String() {
 		v.Condition = cmp.Or(v.Condition, s.Fails)
+	}
+	return v
+}
+
+// record has the loop keep evidence of a failure that is news, and returns the verdict, with the reason if it could not.
+func (r *run[T, W]) record(ctx context.Context, v Verdict, failure error) Verdict {
+	if r.loop.Record == nil || same(r.before, v, r.obj.GetGeneration()) {
+		return v
+	}
+	if err := guard(ctx, "record", func() error { return r.loop.Record(ctx, r.obj, failure) }); err != nil {
+		v.Message = status.Message(fmt.Sprintf("%s (and %s)", failure, err))
+		if v.Event != nil {
+			v.Event.Message = v.Message
+		}
 	}
 	return v
 }

@@ -20,11 +20,14 @@ var reasonPattern = regexp.MustCompile(`^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$
 // maxReason is the maxLength of metav1.Condition.reason.
 const maxReason = 1024
 
+// DriftWatchedCondition is Sluice's own: it is there, and False, while objects that were applied cannot be watched.
+const DriftWatchedCondition = "DriftWatched"
+
 // Positive reports whether True is good news for conditions of this type. All other types are "abnormal-true" in the
 // words of kstatus: they are there, and True, only while something is wrong or under way (spec row S-08).
 func Positive(conditionType string) bool {
 	switch conditionType {
-	case meta.ReadyCondition, meta.HealthyCondition,
+	case meta.ReadyCondition, meta.HealthyCondition, DriftWatchedCondition,
 		sourcev1.ArtifactInStorageCondition, sourcev1.SourceVerifiedCondition,
 		"Released", "TestSuccess", "Remediated": // helm-controller's, whose API module only its own controller imports
 		return true

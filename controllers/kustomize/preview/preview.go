@@ -137,7 +137,7 @@ func (p *Previewer) Compare(ctx context.Context, c impersonation.Client, u Unit,
 	if out.set, err = apply.Prepare(known, apply.PrepareOptions{Owner: owner(u.Object), Mapper: c.Mapper()}); err != nil {
 		return out, err
 	}
-	ignore, err := ignored(u.Object)
+	ignore, err := apply.KustomizationIgnore(u.Object.Spec.Ignore)
 	if err != nil {
 		return out, err
 	}
@@ -145,15 +145,6 @@ func (p *Previewer) Compare(ctx context.Context, c impersonation.Client, u Unit,
 		Force: u.Object.Spec.Force, Prune: u.Object.Spec.Prune, Ignore: ignore,
 	}))
 	return out, errors.Join(append(refused, err)...)
-}
-
-// ignored reads spec.ignore (spec row K-29).
-func ignored(obj *kustomizev1.Kustomization) (apply.Ignore, error) {
-	rules := make([]apply.IgnoreRule, 0, len(obj.Spec.Ignore))
-	for _, rule := range obj.Spec.Ignore {
-		rules = append(rules, apply.IgnoreRule(rule))
-	}
-	return apply.NewIgnore("spec.ignore", rules)
 }
 
 // read returns the object in the cluster, nil if there is none or its kind is not there yet.

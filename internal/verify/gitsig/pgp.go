@@ -14,6 +14,7 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 	openpgp "github.com/ProtonMail/go-crypto/openpgp/v2"
 
+	"sluice.dev/sluice/internal/fault"
 	"sluice.dev/sluice/internal/fips"
 	"sluice.dev/sluice/internal/verify"
 )
@@ -180,16 +181,7 @@ func weakHashes() map[crypto.Hash]bool {
 // pgpError shortens the library's words, which may carry foreign text.
 func pgpError(err error) error {
 	const limit = 120
-	text := strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' {
-			return ' '
-		}
-		return r
-	}, err.Error())
-	if len(text) > limit {
-		text = text[:limit]
-	}
-	return errors.New(strings.TrimPrefix(text, "openpgp: "))
+	return errors.New(fault.Printable(strings.TrimPrefix(err.Error(), "openpgp: "), limit))
 }
 
 // maxRing bounds a key ring: foreign parsers need not see more.

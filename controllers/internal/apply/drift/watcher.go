@@ -50,6 +50,8 @@ type owned struct {
 	group *watch.Group[Record]
 	// awaits says that somebody relies on a watch that is opening.
 	awaits bool
+	// blind are the kinds that the owner was told are not watched.
+	blind []string
 	// busy holds back judgement while the owner is being applied: what we write meanwhile is no drift.
 	busy bool
 }
@@ -97,13 +99,14 @@ func (w *Watcher) Judge(owner types.NamespacedName, ref Ref, payload string) (Kn
 	if !found || known.Payload != payload {
 		return Known{}, Unknown
 	}
-	switch o.opinion(w.query(ref), ref) {
+	seen := w.look(o, ref)
+	switch judge(known, seen) {
 	case same:
 		return known, Holds
 	case moved:
 		return Known{}, Unknown
 	default:
-		if o.group != nil && o.group.Look(w.query(ref), ref.Name).State == watch.Opening {
+		if seen.State == watch.Opening {
 			o.awaits = true
 			return known, Awaited
 		}
@@ -185,26 +188,42 @@ func (w *Watcher) Forget(owner types.NamespacedName) {
 }
 
 // Blind returns the kinds of an owner's objects that its identity may not watch, sorted: their drift is found at the
-// interval only.
-func (w *Watcher) Blind(owner types.NamespacedName) []string {
+// interval only. Sure is false while the watch of another kind is opening. When the kinds are others than were returned here
+// last, the owner is woken.
+func (w *Watcher) Blind(owner types.NamespacedName) (kinds []string, sure bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	o := w.owners[owner]
-	if o == nil || o.group == nil {
-		return nil
+	if o == nil {
+		return nil, true
 	}
-	return w.blind(o)
+	o.blind, sure = w.blind(o)
+	return slices.Clone(o.blind), sure
 }
 
-func (w *Watcher) blind(o *owned) []string {
-	var kinds []string
+func (w *Watcher) blind(o *owned) (kinds []string, sure bool) {
+	sure = true
 	for ref := range o.known {
-		if o.group.Look(w.query(ref), ref.Name).State == watch.Denied && !slices.Contains(kinds, ref.GVK.Kind) {
-			kinds = append(kinds, ref.GVK.Kind)
+		switch w.look(o, ref).State {
+		case watch.Live:
+		case watch.Denied:
+			if !slices.Contains(kinds, ref.GVK.Kind) {
+				kinds = append(kinds, ref.GVK.Kind)
+			}
+		default:
+			sure = false
 		}
 	}
 	slices.Sort(kinds)
-	return kinds
+	return kinds, sure
+}
+
+// look returns what is seen of an object, which is nothing before the owner watches.
+func (w *Watcher) look(o *owned, ref Ref) watch.Seen[Record] {
+	if o.group == nil {
+		return watch.Seen[Record]{}
+	}
+	return o.group.Look(w.query(ref), ref.Name)
 }
 
 func (w *Watcher) owner(name types.NamespacedName) *owned {
@@ -220,13 +239,6 @@ func (w *Watcher) query(ref Ref) watch.Query {
 	return watch.Query{GVK: ref.GVK, Namespace: ref.Name.Namespace, Selector: w.config.Label}
 }
 
-func (o *owned) opinion(q watch.Query, ref Ref) opinion {
-	if o.group == nil {
-		return silent
-	}
-	return judge(o.known[ref], o.group.Look(q, ref.Name))
-}
-
 // changed is called by the watches, for objects of any owner.
 func (w *Watcher) changed(owner types.NamespacedName, gvk schema.GroupVersionKind, change watch.Change) {
 	w.mu.Lock()
@@ -236,10 +248,7 @@ func (w *Watcher) changed(owner types.NamespacedName, gvk schema.GroupVersionKin
 		return
 	}
 	if change.Object == (types.NamespacedName{}) {
-		if o.awaits && len(w.blind(o)) > 0 {
-			o.awaits = false
-			w.config.Notify(owner, 0)
-		}
+		w.checkBlind(owner, o)
 		w.checkAll(owner, o, func(ref Ref) bool { return ref.GVK == gvk })
 		return
 	}
@@ -247,6 +256,16 @@ func (w *Watcher) changed(owner types.NamespacedName, gvk schema.GroupVersionKin
 	if _, found := o.known[ref]; found {
 		w.check(owner, o, ref)
 	}
+}
+
+// checkBlind wakes the owner when other kinds cannot be watched than it was told, or when one cannot that it relies on.
+func (w *Watcher) checkBlind(owner types.NamespacedName, o *owned) {
+	kinds, _ := w.blind(o)
+	if slices.Equal(kinds, o.blind) && (!o.awaits || len(kinds) == 0) {
+		return
+	}
+	o.awaits = false
+	w.config.Notify(owner, 0)
 }
 
 func (w *Watcher) checkAll(owner types.NamespacedName, o *owned, chosen func(Ref) bool) {
@@ -262,7 +281,7 @@ func (w *Watcher) checkAll(owner types.NamespacedName, o *owned, chosen func(Ref
 // so that a read of the object finds its resource version unmoved.
 func (w *Watcher) check(owner types.NamespacedName, o *owned, ref Ref) {
 	known := o.known[ref]
-	seen := o.group.Look(w.query(ref), ref.Name)
+	seen := w.look(o, ref)
 	switch judge(known, seen) {
 	case same:
 		known.ResourceVersion, known.Generation = seen.Record.ResourceVersion, seen.Record.Generation

@@ -95,7 +95,8 @@ func (s *stream[V]) list(ctx context.Context) error {
 	return nil
 }
 
-// replace swaps the records and returns what changed; the first list, or one after a denial, is a change of state too.
+// replace swaps the records and returns what changed; the first list is a change of state too. What was refused stays refused until
+// it is watched: listing may be allowed where watching is not.
 func (s *stream[V]) replace(records map[types.NamespacedName]V, rv string) []Change {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -110,10 +111,10 @@ func (s *stream[V]) replace(records map[types.NamespacedName]V, rv string) []Cha
 			changes = append(changes, Change{Object: name, Deleted: true, Listed: true})
 		}
 	}
-	if !s.listed || s.denied {
+	if !s.listed && !s.denied {
 		changes = append(changes, Change{Listed: true})
 	}
-	s.records, s.rv, s.listed, s.denied = records, rv, true, false
+	s.records, s.rv, s.listed = records, rv, true
 	return changes
 }
 

@@ -56,7 +56,8 @@ func (g *Group[V]) serves(c impersonation.Client) bool {
 	return c.Identity() == g.client.Identity() && c.Cluster() == g.client.Cluster()
 }
 
-// Refresh makes the group use a newer client of the same identity on the same cluster; any other is ignored.
+// Refresh makes the group use a newer client of the same identity on the same cluster, and try again at once what was refused;
+// any other client is ignored.
 func (g *Group[V]) Refresh(c impersonation.Client) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -66,6 +67,7 @@ func (g *Group[V]) Refresh(c impersonation.Client) {
 	g.client = c
 	for _, sub := range g.subs {
 		sub.stream.use(c.Kube())
+		sub.stream.retry()
 	}
 }
 

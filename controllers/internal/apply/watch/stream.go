@@ -34,6 +34,8 @@ type stream[V comparable] struct {
 	query   Query
 	stopped chan struct{}
 	born    time.Time
+	// again ends the pause after a refusal.
+	again chan struct{}
 
 	mu        sync.Mutex
 	kube      client.WithWatch
@@ -49,7 +51,7 @@ type stream[V comparable] struct {
 
 func newStream[V comparable](config Config[V], kube client.WithWatch, q Query) *stream[V] {
 	return &stream[V]{
-		config: config, kube: kube, query: q, stopped: make(chan struct{}), born: config.Now(),
+		config: config, kube: kube, query: q, stopped: make(chan struct{}), born: config.Now(), again: make(chan struct{}, 1),
 		subs: map[*Subscription[V]]struct{}{}, records: map[types.NamespacedName]V{},
 	}
 }
@@ -92,6 +94,7 @@ func (s *stream[V]) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-time.After(delay):
+		case <-s.again:
 		}
 	}
 }
@@ -137,6 +140,19 @@ func (s *stream[V]) use(kube client.WithWatch) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.kube = kube
+}
+
+// retry tries a refused watch again now: access may have been granted since. A watch that is not refused goes on.
+func (s *stream[V]) retry() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.denied {
+		return
+	}
+	select {
+	case s.again <- struct{}{}:
+	default: // it is on its way
+	}
 }
 
 func (s *stream[V]) client() client.WithWatch {
@@ -204,8 +220,12 @@ func (s *stream[V]) setDown(err error) bool {
 // setUp notes that a watch is established.
 func (s *stream[V]) setUp() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.downSince, s.err = time.Time{}, nil
+	was := s.denied
+	s.denied, s.downSince, s.err = false, time.Time{}, nil
+	s.mu.Unlock()
+	if was {
+		s.tell([]Change{{Listed: true}})
+	}
 }
 
 func (s *stream[V]) tell(changes []Change) {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"sluice.dev/sluice/internal/fault"
 	"sluice.dev/sluice/internal/transport"
 )
 
@@ -74,20 +75,8 @@ func (k Key) Name() string {
 	return string(k.Kind) + " " + Printable(name)
 }
 
-// Printable is foreign text as a message may quote it: at most 120 printable ASCII characters.
-func Printable(s string) string {
-	const limit = 120
-	clean := strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' {
-			return '?'
-		}
-		return r
-	}, s)
-	if len(clean) > limit {
-		return clean[:limit] + "..."
-	}
-	return clean
-}
+// Printable is what a file says, as a message may quote it.
+func Printable(s string) string { return fault.Printable(s, 120) }
 
 // metadata is what a file says about its encryption.
 type metadata struct {

@@ -29,6 +29,7 @@ import (
 	"sluice.dev/sluice/internal/sign"
 	"sluice.dev/sluice/internal/transport"
 	"sluice.dev/sluice/internal/verify/attest"
+	"sluice.dev/sluice/policy"
 	"sluice.dev/sluice/policy/engine"
 	"sluice.dev/sluice/policy/parameters"
 )
@@ -41,7 +42,8 @@ type parts struct {
 	backend  fips.Backend
 	fips     fips.Policy
 	policy   *engine.Engine
-	storage  net.Listener // nil where this process serves no artifacts
+	decider  policy.Decider // the engine, but for RunWithDeciderUnsafe
+	storage  net.Listener   // nil where this process serves no artifacts
 	observed *harness.Metrics
 	evidence *ledger.Ledger // nil before the first controller asks for it
 	closers  []io.Closer
@@ -117,6 +119,7 @@ func (p *parts) loadPolicy(ctx context.Context) (err error) {
 	if p.policy, err = engine.New(ctx, engine.Config{Digests: p.backend, Parameters: grants}); err != nil {
 		return fmt.Errorf("policy: %w", err)
 	}
+	p.decider = p.policy
 	p.tellWaivers()
 	if path == "" {
 		return nil

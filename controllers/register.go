@@ -69,7 +69,7 @@ func registerSource(ctx context.Context, p *parts) error {
 	}
 	agent := build.Read().UserAgent(program)
 	sources := source.Config{
-		Ledger: refused, Secrets: p.manager.GetAPIReader(), Store: store, Decider: p.policy, Grants: p.policy.Parameters,
+		Ledger: refused, Secrets: p.manager.GetAPIReader(), Store: store, Decider: p.decider, Grants: p.policy.Parameters,
 		IsPlatform: p.config.IsPlatform, OwnNamespaces: p.config.platformNamespaces(),
 		Backend: p.backend, FIPS: p.fips, Key: key, Registries: oci.NewPool(oci.PoolConfig{UserAgent: agent}),
 		Producer: agent, UserAgent: agent, TempDir: temp, Now: time.Now,
@@ -162,7 +162,7 @@ func registerKustomize(ctx context.Context, p *parts) error {
 		return err
 	}
 	if c, err = kustomize.New(kustomize.Config{
-		Reader: p.manager.GetClient(), Broker: broker, Lockdown: lockdown, Decider: p.policy, Fetcher: fetcher, ArtifactServer: p.artifactServer(),
+		Reader: p.manager.GetClient(), Broker: broker, Lockdown: lockdown, Decider: p.decider, Fetcher: fetcher, ArtifactServer: p.artifactServer(),
 		Waiver:   func(applier, source string) verify.Waiver { return p.policy.Parameters().Waiver(applier, source) },
 		Renderer: render.New(render.Limits{}), Engine: writer, Drift: drifts, Health: healths, Ledger: evidence, Digests: p.backend,
 		Decryption: unwrap.Config{

@@ -35,7 +35,7 @@ func (c *Controller) assess(ctx context.Context, obj *kustomizev1.Kustomization,
 	}
 	anew := !slices.Equal(refs, last.healthRefs)
 	if anew {
-		if err := c.config.Health.Watch(key, r.client, refs, func(owner types.NamespacedName) { c.wake(owner, 0) }); err != nil {
+		if err := c.config.Health.Watch(key, r.client, refs, c.waker.Hasten); err != nil {
 			return fault.New(fault.Invalid, meta.InvalidCELExpressionReason, "%w", err)
 		}
 		last.healthRefs, last.healthSince, last.healthy = refs, c.config.Now(), last.recalled && last.healthy

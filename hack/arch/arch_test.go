@@ -155,6 +155,17 @@ func TestSealsAreImportedByNameOnly(t *testing.T) {
 	}
 }
 
+func TestDangersAreNamedWhereAllowed(t *testing.T) {
+	walk(t, func(name string, data []byte) {
+		for danger, by := range dangers() {
+			in := path.Dir(name)
+			if in != "hack/arch" && bytes.Contains(data, []byte(danger)) && !slices.Contains(by, in) {
+				t.Errorf("%s names %s; only %v may", name, danger, by)
+			}
+		}
+	})
+}
+
 func TestNamesSaySomething(t *testing.T) {
 	for _, p := range packages(t) {
 		for element := range strings.SplitSeq(p.rel(), "/") {

@@ -129,6 +129,13 @@ func seals() map[string][]string {
 	}
 }
 
+// dangers are names that switch a protection off, with the packages that may name them.
+func dangers() map[string][]string {
+	return map[string][]string{
+		"RunWithDeciderUnsafe": {"controllers", "test/bench/cmd/bare"},
+	}
+}
+
 // emptyNames say nothing about what is inside (STYLE.md §4).
 func emptyNames() []string {
 	return []string{"util", "utils", "common", "helper", "helpers", "misc", "base", "shared"}

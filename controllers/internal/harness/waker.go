@@ -39,13 +39,17 @@ func (w *Waker) Start(_ context.Context, queue workqueue.TypedRateLimitingInterf
 // urgent is above the priority of whatever a source puts into the queue.
 const urgent = 100
 
-// Hasten makes an object run before those that wait without having been hastened. It never blocks.
+// Hasten makes an object run now, before those that wait without having been hastened, where the queue knows priorities. It never
+// blocks.
 func (w *Waker) Hasten(key types.NamespacedName) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if queue, ok := w.queue.(priorityqueue.PriorityQueue[reconcile.Request]); ok {
-		queue.AddWithOpts(priorityqueue.AddOpts{Priority: new(urgent)}, reconcile.Request{NamespacedName: key})
+	queue, ok := w.queue.(priorityqueue.PriorityQueue[reconcile.Request])
+	w.mu.Unlock()
+	if !ok {
+		w.Wake(key, 0)
+		return
 	}
+	queue.AddWithOpts(priorityqueue.AddOpts{Priority: new(urgent)}, reconcile.Request{NamespacedName: key})
 }
 
 // Wake makes an object run after a while. It never blocks.

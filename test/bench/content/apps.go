@@ -22,6 +22,9 @@ const Registry = "registry.example.com"
 // Label selects the objects of all applications.
 const Label = "app.kubernetes.io/part-of=bench"
 
+// Workload is the name of each application's Deployment.
+const Workload = "app"
+
 // Namespace is that of application i.
 func Namespace(i int) string { return fmt.Sprintf("app-%04d", i) }
 
@@ -34,7 +37,7 @@ func AppObjects(i int, revision string) []Object {
 			"type": "ClusterIP", "selector": selector(i),
 			"ports": []any{Object{"name": "http", "port": 80, "targetPort": "http", "protocol": "TCP"}},
 		}},
-		{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata(i, "app"), "spec": Object{
+		{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata(i, Workload), "spec": Object{
 			"replicas": 1, "selector": Object{"matchLabels": selector(i)}, "template": podTemplate(i),
 		}},
 	}

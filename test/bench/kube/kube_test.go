@@ -61,6 +61,34 @@ func TestReady(t *testing.T) {
 	}
 }
 
+func TestRolledOut(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(*State)
+		want   bool
+	}{
+		"all pods are available":       {func(*State) {}, true},
+		"one pod is not":               {func(s *State) { s.Status.AvailableReplicas = 1 }, false},
+		"one pod is of the old kind":   {func(s *State) { s.Status.UpdatedReplicas = 1 }, false},
+		"an old pod is still there":    {func(s *State) { s.Status.Replicas = 3 }, false},
+		"the change was not seen yet":  {func(s *State) { s.Metadata.Generation = 3 }, false},
+		"it is not said to be":         {func(s *State) { s.Status.Conditions = s.Status.Conditions[1:] }, false},
+		"the rollout is not over":      {func(s *State) { s.Status.Conditions[1].Reason = "ReplicaSetUpdated" }, false},
+		"the Deployment is gone":       {func(s *State) { s.Deleted = true }, false},
+		"one pod where none was named": {func(s *State) { s.Spec.Replicas = nil }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := state("a", "1", false)
+			s.Spec.Replicas = new(2)
+			s.Status.Replicas, s.Status.UpdatedReplicas, s.Status.AvailableReplicas = 2, 2, 2
+			s.Status.Conditions = []Condition{{Type: "Available", Status: "True"}, {Type: "Progressing", Status: "True", Reason: "NewReplicaSetAvailable"}}
+			tc.change(s)
+			if got := s.RolledOut(); got != tc.want {
+				t.Errorf("rolled out is %v", got)
+			}
+		})
+	}
+}
+
 func TestNewerThan(t *testing.T) {
 	for name, tc := range map[string]struct {
 		a, b string

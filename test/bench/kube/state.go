@@ -24,7 +24,7 @@ type State struct {
 	Deleted bool `json:"-"`
 }
 
-// Status is a Flux object's, as far as it is looked at.
+// Status is a Flux object's or a Deployment's, as far as it is looked at.
 type Status struct {
 	ObservedGeneration     int64       `json:"observedGeneration"`
 	Conditions             []Condition `json:"conditions"`
@@ -33,6 +33,10 @@ type Status struct {
 	Artifact               struct {
 		Revision string `json:"revision"`
 	} `json:"artifact"`
+	// Replicas and the rest are a Deployment's.
+	Replicas          int `json:"replicas"`
+	UpdatedReplicas   int `json:"updatedReplicas"`
+	AvailableReplicas int `json:"availableReplicas"`
 }
 
 // Condition is one of an object's.
@@ -52,12 +56,32 @@ func (s Status) condition(name string) string {
 	return ""
 }
 
+func (s Status) reason(name string) string {
+	for _, c := range s.Conditions {
+		if c.Type == name {
+			return c.Reason
+		}
+	}
+	return ""
+}
+
 // Key is "namespace/name".
 func (s *State) Key() string { return s.Metadata.Namespace + "/" + s.Metadata.Name }
 
 // Ready reports whether a Flux object is Ready at its present generation.
 func (s *State) Ready() bool {
 	return !s.Deleted && s.Status.ObservedGeneration == s.Metadata.Generation && s.Status.condition("Ready") == "True"
+}
+
+// RolledOut reports whether a Deployment has all pods of its present generation available, and no others.
+func (s *State) RolledOut() bool {
+	want := 1
+	if s.Spec.Replicas != nil {
+		want = *s.Spec.Replicas
+	}
+	is := s.Status
+	return !s.Deleted && is.ObservedGeneration == s.Metadata.Generation && is.Replicas == want && is.UpdatedReplicas == want &&
+		is.AvailableReplicas == want && is.condition("Available") == "True" && is.reason("Progressing") == "NewReplicaSetAvailable"
 }
 
 // Says returns the Ready condition for a message.

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,11 +20,14 @@ import (
 // bedPatience includes building the servers, which takes minutes where nothing is cached.
 const bedPatience = 30 * time.Minute
 
-// bed is a control plane without controllers of its own, whose processes are measured too.
+// podsPerNode is less than KWOK's nodes hold, so that the scheduler need not look for room.
+const podsPerNode = 500
+
+// bed is a control plane whose processes are measured too. It has controllers of its own only where workloads are to run.
 type bed struct {
 	child *proc.Child
 	info  bedInfo
-	pids  map[string]int // etcd and apiserver
+	pids  map[string]int // its processes by name: etcd and apiserver at least
 }
 
 // bedInfo is the line that testbed prints.
@@ -33,8 +37,8 @@ type bedInfo struct {
 	AuditLog   string `json:"auditLog"`
 }
 
-// startBed builds and runs program testbed. The tokens of the candidates are in a file.
-func startBed(ctx context.Context, p *place, tokens string) (*bed, error) {
+// startBed builds and runs program testbed, with room for so many pods. The tokens of the candidates are in a file.
+func startBed(ctx context.Context, p *place, tokens string, pods int) (*bed, error) {
 	source, program := filepath.Join(p.root, "hack", "testbed"), filepath.Join(p.dir, "testbed")
 	build := exec.CommandContext(ctx, "go", "build", "-o", program, "./cmd/testbed")
 	build.Dir, build.Env = source, buildEnvironment()
@@ -42,10 +46,9 @@ func startBed(ctx context.Context, p *place, tokens string) (*bed, error) {
 		return nil, fmt.Errorf("build the test bed: %s: %w", out, err)
 	}
 	log := filepath.Join(p.dir, "bed.log")
-	child, err := proc.Start(proc.Spec{Name: "bed", Path: program, Log: log, Args: []string{
-		"up", "--source", source, "--dir", filepath.Join(p.dir, "bed"), "--without", "controller-manager,scheduler,kwok",
-		"--apiserver-flag=--token-auth-file=" + tokens,
-	}})
+	child, err := proc.Start(proc.Spec{Name: "bed", Path: program, Log: log, Args: append([]string{
+		"up", "--source", source, "--dir", filepath.Join(p.dir, "bed"), "--apiserver-flag=--token-auth-file=" + tokens,
+	}, workloadFlags(pods)...)})
 	if err != nil {
 		return nil, err
 	}
@@ -55,6 +58,14 @@ func startBed(ctx context.Context, p *place, tokens string) (*bed, error) {
 		return nil, err
 	}
 	return b, nil
+}
+
+// workloadFlags leave out what runs pods where there are none.
+func workloadFlags(pods int) []string {
+	if pods == 0 {
+		return []string{"--without", "controller-manager,scheduler,kwok"}
+	}
+	return []string{"--nodes", strconv.Itoa((pods + podsPerNode - 1) / podsPerNode)}
 }
 
 // buildEnvironment leaves out what is meant for the product: the bed is built as everywhere else.
@@ -87,7 +98,14 @@ func (b *bed) ready(ctx context.Context, log string) error {
 		return fmt.Errorf("test bed: %w", err)
 	}
 	children := proc.Children(b.child.PID)
-	b.pids = map[string]int{etcd: children["etcd"], apiServer: children["kube-apiserver"]}
+	b.pids = map[string]int{}
+	for program, name := range map[string]string{
+		"etcd": etcd, "kube-apiserver": apiServer, "kube-controller": "controller-manager", "kube-scheduler": "scheduler", "kwok": "kwok",
+	} {
+		if pid := children[program]; pid != 0 {
+			b.pids[name] = pid
+		}
+	}
 	if b.pids[etcd] == 0 || b.pids[apiServer] == 0 {
 		return fmt.Errorf("test bed: no etcd or kube-apiserver among its processes: %v", children)
 	}

@@ -20,7 +20,7 @@ import (
 // A step ends when the candidate has been quiet for a while, so that its afterwork belongs to it.
 const (
 	quietFor    = 1500 * time.Millisecond
-	quietAtMost = 20 * time.Second
+	quietAtMost = time.Minute
 )
 
 // Measure is a step that is being measured.

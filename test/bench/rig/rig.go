@@ -45,6 +45,8 @@ type Options struct {
 	Timeout time.Duration
 	// Tenants is how many of the applications are tenants of their own.
 	Tenants int
+	// Pods is how many pods run, played by KWOK. With 0 nothing runs pods.
+	Pods int
 	// Keep leaves the folder of the run, audit log included.
 	Keep bool
 	// Progress hears about each step.
@@ -94,7 +96,7 @@ func (r *Rig) setUp(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if r.bed, err = startBed(ctx, r.place, r.file("tokens.csv")); err != nil {
+	if r.bed, err = startBed(ctx, r.place, r.file("tokens.csv"), r.options.Pods); err != nil {
 		return err
 	}
 	if r.admin, err = clientcmd.BuildConfigFromFlags("", r.bed.info.Kubeconfig); err != nil {

@@ -46,7 +46,7 @@ func TestExpand(t *testing.T) {
 }
 
 func TestSetups(t *testing.T) {
-	for _, name := range []string{"sluice.json", "reference.example.json"} {
+	for _, name := range []string{"sluice.json", "bare.json", "reference.example.json"} {
 		s, err := LoadSetup(filepath.Join("..", name))
 		if err != nil {
 			t.Fatal(err)
@@ -56,6 +56,34 @@ func TestSetups(t *testing.T) {
 			if _, err := p.expandAll(append([]string{c.Bin, c.Ready, s.StoragePort}, c.Args...), ""); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
+		}
+	}
+}
+
+func TestBareDiffersInItsProgramOnly(t *testing.T) {
+	ours, err := LoadSetup(filepath.Join("..", "sluice.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bare, err := LoadSetup(filepath.Join("..", "bare.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"GODEBUG=fips140=off"}, bare.Controllers[0].Env); diff != "" {
+		t.Error(diff)
+	}
+	bare.Name, bare.Controllers[0].Bin, bare.Controllers[0].Env = ours.Name, ours.Controllers[0].Bin, nil
+	if diff := cmp.Diff(ours, bare); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestWorkloadFlags(t *testing.T) {
+	for pods, want := range map[int][]string{
+		0: {"--without", "controller-manager,scheduler,kwok"}, 1: {"--nodes", "1"}, podsPerNode: {"--nodes", "1"}, podsPerNode + 1: {"--nodes", "2"},
+	} {
+		if diff := cmp.Diff(want, workloadFlags(pods)); diff != "" {
+			t.Errorf("%d pods: %s", pods, diff)
 		}
 	}
 }

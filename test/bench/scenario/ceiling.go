@@ -114,7 +114,7 @@ func (c ceiling) timed(name string, n, workers int, call func(i int) error) erro
 // statuses writes the status of Kustomizations that nobody reconciles.
 func (c ceiling) statuses(ctx context.Context) error {
 	if err := kube.Parallel(c.o.N, 4, func(i int) error {
-		return c.Kube.Create(ctx, kustomization(rig.Namespace, content.Namespace(i), sourceName, "./", "10m"))
+		return c.Kube.Create(ctx, kustomization(rig.Namespace, content.Namespace(i), "./", "10m", false))
 	}); err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func (c ceiling) lists(ctx context.Context) error {
 		m := c.Begin(list.name, content.ObjectsPerApp*c.o.N*(len(workers())+1))
 		start := time.Now()
 		var size int
-		for _, path := range []string{"/api/v1/configmaps", "/api/v1/services", "/api/v1/serviceaccounts", "/apis/apps/v1/deployments"} {
+		for _, path := range []string{"/api/v1/configmaps", "/api/v1/services", "/api/v1/serviceaccounts", deployments} {
 			body, err := c.Kube.List(ctx, labelled(path)+"&resourceVersion=0", list.accept)
 			if err != nil {
 				return err

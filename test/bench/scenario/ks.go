@@ -20,11 +20,12 @@ import (
 // sourceName is the name of each Git source.
 const sourceName = "apps"
 
-// ks is one run of KS or Tenants.
+// ks is one run of KS, Tenants or Wait.
 type ks struct {
 	*rig.Rig
 	o       Options
 	tenants bool // each Kustomization lives in its application's namespace
+	waits   bool // each Kustomization waits for its objects to be ready
 	repo    *content.Repository
 	gitURL  string
 	objects *kube.Tracker // Kustomizations
@@ -153,11 +154,8 @@ func (k *ks) sourceFirst(ctx context.Context) error {
 func (k *ks) install(ctx context.Context) error {
 	m := k.Begin("install", k.o.N)
 	start := time.Now()
-	wait := k.objects.Expect(k.o.N, func(s *kube.State) bool { return s.Ready() && s.Status.LastAppliedRevision != "" })
-	if err := kube.Parallel(k.o.N, 8, func(i int) error {
-		name := content.Namespace(i)
-		return k.Kube.Create(ctx, kustomization(k.home(i), name, sourceName, "./apps/"+name, k.o.Interval))
-	}); err != nil {
+	wait := k.objects.Expect(k.o.N, installed)
+	if err := k.create(ctx); err != nil {
 		return err
 	}
 	m.Since("create", start)
@@ -170,6 +168,16 @@ func (k *ks) install(ctx context.Context) error {
 		return err
 	}
 	return k.expectRevision(ctx, "1", k.o.N)
+}
+
+func installed(s *kube.State) bool { return s.Ready() && s.Status.LastAppliedRevision != "" }
+
+// create creates all Kustomizations.
+func (k *ks) create(ctx context.Context) error {
+	return kube.Parallel(k.o.N, 8, func(i int) error {
+		name := content.Namespace(i)
+		return k.Kube.Create(ctx, kustomization(k.home(i), name, "./apps/"+name, k.o.Interval, k.waits))
+	})
 }
 
 func (k *ks) idle(ctx context.Context) error {

@@ -83,7 +83,7 @@ func (k *ks) drift(ctx context.Context, name string, atMost time.Duration) error
 	if err != nil {
 		return err
 	}
-	deployments, err := k.Kube.Track(watching, labelled("/apis/apps/v1/deployments"))
+	workloads, err := k.Kube.Track(watching, labelled(deployments))
 	if err != nil {
 		return err
 	}
@@ -95,7 +95,7 @@ func (k *ks) drift(ctx context.Context, name string, atMost time.Duration) error
 		disturb := k.deleteConfig
 		tracker := configs
 		if i%2 == 1 {
-			disturb, tracker = k.scale, deployments
+			disturb, tracker = k.scale, workloads
 		}
 		d, err := disturb(ctx, content.Namespace(i), tracker)
 		if err != nil {

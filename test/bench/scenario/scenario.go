@@ -56,7 +56,7 @@ type Func func(ctx context.Context, o Options) error
 
 // All returns the scenarios by name.
 func All() map[string]Func {
-	return map[string]Func{"ks": KS, "tenants": Tenants, "source": Source, "ceiling": Ceiling}
+	return map[string]Func{"ks": KS, "tenants": Tenants, "wait": Wait, "source": Source, "ceiling": Ceiling}
 }
 
 // Collections.
@@ -64,6 +64,7 @@ const (
 	kustomizations  = "/apis/kustomize.toolkit.fluxcd.io/v1/kustomizations"
 	gitRepositories = "/apis/source.toolkit.fluxcd.io/v1/gitrepositories"
 	ociRepositories = "/apis/source.toolkit.fluxcd.io/v1/ocirepositories"
+	deployments     = "/apis/apps/v1/deployments"
 )
 
 // requestedAt asks for a reconcile now.
@@ -134,7 +135,7 @@ func ociRepository(name, url, interval string) kube.Object {
 }
 
 // kustomization is the same for every candidate, its ServiceAccount included: that of the platform, or of the tenant.
-func kustomization(namespace, name, source, path, interval string) kube.Object {
+func kustomization(namespace, name, path, interval string, wait bool) kube.Object {
 	account := rig.Deployer
 	if namespace == rig.Namespace {
 		account = rig.ServiceAccount
@@ -143,8 +144,8 @@ func kustomization(namespace, name, source, path, interval string) kube.Object {
 		"apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
 		"metadata": kube.Object{"name": name, "namespace": namespace},
 		"spec": kube.Object{
-			"interval": interval, "path": path, "prune": true, "wait": false, "timeout": "3m",
-			"serviceAccountName": account, "sourceRef": kube.Object{"kind": "GitRepository", "name": source},
+			"interval": interval, "path": path, "prune": true, "wait": wait, "timeout": "3m",
+			"serviceAccountName": account, "sourceRef": kube.Object{"kind": "GitRepository", "name": sourceName},
 		},
 	}
 }

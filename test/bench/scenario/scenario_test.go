@@ -36,9 +36,23 @@ func TestParseSteps(t *testing.T) {
 }
 
 func TestEveryKustomizationActsAsTheSameServiceAccount(t *testing.T) {
-	spec, _ := kustomization(rig.Namespace, "app-0001", sourceName, "./apps/app-0001", "10m")["spec"].(kube.Object)
+	spec, _ := kustomization(rig.Namespace, "app-0001", "./apps/app-0001", "10m", false)["spec"].(kube.Object)
 	if spec["serviceAccountName"] != rig.ServiceAccount {
 		t.Errorf("acts as %v", spec["serviceAccountName"])
+	}
+}
+
+func TestBehind(t *testing.T) {
+	at := time.Unix(100, 0)
+	up := map[string]time.Time{"app-0000/app": at, "app-0001/app": at.Add(time.Second), "app-0002/app": at.Add(time.Second)}
+	ready := map[string]time.Time{
+		"flux-system/app-0000": at.Add(3 * time.Second), "flux-system/app-0001": at.Add(time.Second - skew), "flux-system/app-0002": at,
+	}
+	behind, early := (&ks{o: Options{N: 3}}).behind(up, ready)
+	var zero time.Time
+	want := map[string]time.Time{"app-0000": zero.Add(3 * time.Second), "app-0001": zero.Add(-skew), "app-0002": zero.Add(-time.Second)}
+	if diff := cmp.Diff(want, behind); diff != "" || early != 1 {
+		t.Errorf("%d are early: %s", early, diff)
 	}
 }
 

@@ -2,7 +2,7 @@
 
 // Command bench measures GitOps controllers as black boxes (test/bench).
 //
-//	bench ks|tenants|source|ceiling --config FILE [flags]   play a scenario and keep its record
+//	bench ks|tenants|wait|source|ceiling --config FILE [flags]   play a scenario and keep its record
 //	bench report FILE...                            tables of records
 //	bench compare REFERENCE OURS FILE...            ratios of two candidates
 package main
@@ -35,7 +35,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) == 0 {
-		return errors.New("usage: bench ks|tenants|source|ceiling|report|compare [flags] [arguments]")
+		return errors.New("usage: bench ks|tenants|wait|source|ceiling|report|compare [flags] [arguments]")
 	}
 	command, rest := args[0], args[1:]
 	play, isScenario := scenario.All()[command]
@@ -97,7 +97,7 @@ func options(name string, args []string) (o scenario.Options, runs int, limit ti
 	flags.StringVar(&o.Tag, "tag", "", "label of the run in results")
 	flags.StringVar(&o.Interval, "interval", "10m", "spec.interval of Kustomizations")
 	flags.IntVar(&o.N, "n", 100, "number of Kustomizations")
-	flags.DurationVar(&o.Timeout, "timeout", 3*time.Minute, "bound of each wait for the candidate")
+	flags.DurationVar(&o.Timeout, "timeout", 0, "bound of each wait for the candidate (default: three minutes, and 300 ms for each Kustomization)")
 	flags.DurationVar(&o.DriftWait, "drift-wait", 30*time.Second, "how long a repair of drift is waited for")
 	flags.DurationVar(&o.Window, "window", 2*time.Minute, "length of the steady state in step interval")
 	flags.BoolVar(&o.Keep, "keep", false, "leave the folder of the run below --work, with the audit log")
@@ -109,6 +109,9 @@ func options(name string, args []string) (o scenario.Options, runs int, limit ti
 	}
 	if o.N < 1 || o.N > 5000 {
 		return o, 0, 0, fmt.Errorf("-n %d: from 1 to 5000", o.N)
+	}
+	if o.Timeout == 0 {
+		o.Timeout = 3*time.Minute + time.Duration(o.N)*300*time.Millisecond
 	}
 	if o.Steps, err = scenario.ParseSteps(*steps); err != nil {
 		return o, 0, 0, err

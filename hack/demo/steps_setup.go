@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"strings"
 
 	"sluice.dev/sluice/test/examples"
+	"sluice.dev/sluice/test/ports"
 )
 
 // ownNamespace is the controllers' own.
@@ -96,11 +98,8 @@ func (s *stage) startController(ctx context.Context, name, flags string) (greeti
 
 // freeAddress is one that nobody listens on now.
 func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
+	port, err := ports.Free()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), err
 }
 
 func deliverBaseline(ctx context.Context, s *stage) (string, error) {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,6 +23,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"sluice.dev/sluice/impersonation/rbac"
+	"sluice.dev/sluice/test/ports"
 )
 
 // ManagerVariable names the environment variable with the path of a built sluice-manager. Without it one is built.
@@ -207,10 +209,9 @@ func kubeconfigOf(config *rest.Config) clientcmdapi.Config {
 
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := ports.Free()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() // it was only asked for its port
-	return l.Addr().String()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 }

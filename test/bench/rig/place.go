@@ -4,10 +4,11 @@ package rig
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"regexp"
 	"strconv"
+
+	"sluice.dev/sluice/test/ports"
 )
 
 // place is where things of a run are: files and ports.
@@ -26,17 +27,12 @@ func (p *place) port(name string) (int, error) {
 	if n, ok := p.ports[name]; ok {
 		return n, nil
 	}
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	n, err := ports.Free()
 	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
+		return 0, err
 	}
-	defer l.Close()
-	address, ok := l.Addr().(*net.TCPAddr)
-	if !ok {
-		return 0, fmt.Errorf("find a free port: %s is none", l.Addr())
-	}
-	p.ports[name] = address.Port
-	return address.Port, nil
+	p.ports[name] = n
+	return n, nil
 }
 
 // expand replaces the variables in a text of a candidate. Others are errors: a typing mistake would otherwise end in a

@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 
 	"sluice.dev/sluice/hack/testbed/internal/folder"
@@ -161,18 +163,25 @@ func auditPolicy() ([]byte, error) {
 	})
 }
 
-// freePorts are ports nobody listened on a moment ago. All are held at once, so that they differ.
+// freePorts are ports nobody listened on a moment ago. All are held at once, so that they differ. They lie below the range that
+// Linux takes the ports of outgoing connections from (32768 and up), which could have them by the time that the servers start.
 func freePorts(n int) ([]int, error) {
+	const first, last, tries = 20000, 32000, 200
 	ports := make([]int, 0, n)
-	for range n {
-		listener, err := net.Listen("tcp4", "127.0.0.1:0")
+	var failed error
+	for range tries {
+		port := first + rand.IntN(last-first)
+		listener, err := net.Listen("tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err != nil {
-			return nil, err
+			failed = err
+			continue
 		}
 		defer listener.Close()
-		ports = append(ports, listener.Addr().(*net.TCPAddr).Port)
+		if ports = append(ports, port); len(ports) == n {
+			return ports, nil
+		}
 	}
-	return ports, nil
+	return nil, fmt.Errorf("no %d free ports found: %w", n, failed)
 }
 
 func writeAtomically(path string, body []byte) error {

@@ -85,7 +85,7 @@ func (w *Configs) watch(obj *kustomizev1.Kustomization, c impersonation.Client) 
 	}
 	o.refs = refs
 	o.group.Refresh(c)
-	o.group.Set(w.queries(o))
+	o.group.Set(w.wants(o))
 	for _, ref := range refs {
 		w.narrow(o, ref.gvk) // who joins a watch that was refused before is not told of it
 	}
@@ -108,12 +108,10 @@ func (w *Configs) drop(owner types.NamespacedName) {
 	}
 }
 
-func (w *Configs) queries(o *configured) []watch.Query {
-	var wants []watch.Query
+func (w *Configs) wants(o *configured) watch.Wants {
+	wants := watch.Wants{}
 	for _, ref := range o.refs {
-		if q := w.query(o, ref); !slices.Contains(wants, q) {
-			wants = append(wants, q)
-		}
+		wants.Add(w.query(o, ref), ref.name)
 	}
 	return wants
 }
@@ -126,7 +124,7 @@ func (w *Configs) query(o *configured, ref configRef) watch.Query {
 	return q
 }
 
-// changed is called by the watches, for any object of the namespace that carries the label.
+// changed is called by the watches.
 func (w *Configs) changed(owner types.NamespacedName, gvk schema.GroupVersionKind, change watch.Change) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -147,7 +145,7 @@ func (w *Configs) narrow(o *configured, gvk schema.GroupVersionKind) {
 		return
 	}
 	o.named[gvk] = true
-	o.group.Set(w.queries(o))
+	o.group.Set(w.wants(o))
 }
 
 // configRefs are the Secrets and ConfigMaps that a Kustomization names, all of them in its own namespace.

@@ -16,10 +16,12 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/types"
+	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sluice.dev/sluice/controllers/internal/apply"
 	"sluice.dev/sluice/controllers/internal/apply/health"
+	"sluice.dev/sluice/controllers/internal/apply/watch"
 	"sluice.dev/sluice/internal/kubetest"
 )
 
@@ -277,6 +279,63 @@ func TestADroppedWatchMissesNothing(t *testing.T) {
 		w.awake()
 		eventually(t, func() bool { _, err := w.apply(p); return err == nil && w.value("a", "k") == "v" })
 		w.calm(p)
+	}
+}
+
+// TestAChangeIsToldToWhoFollowsTheObject: what an event costs must not grow with the owners that share a watch.
+func TestAChangeIsToldToWhoFollowsTheObject(t *testing.T) {
+	w := newWorld(t, everything)
+	hub, err := watch.NewHub(watch.Config[string]{Metadata: true, Record: client.Object.GetResourceVersion})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, hub.Run)
+	a, b := types.NamespacedName{Namespace: w.ns, Name: "a"}, types.NamespacedName{Namespace: w.ns, Name: "b"}
+	query := watch.Query{GVK: corev1.SchemeGroupVersion.WithKind("ConfigMap"), Namespace: w.ns}
+	told := make(chan string, 100)
+	subscribe := func(who string, object types.NamespacedName) *watch.Subscription[string] {
+		return hub.Subscribe(w.client, query, []types.NamespacedName{object}, func(c watch.Change) {
+			if c.Object != (types.NamespacedName{}) {
+				told <- who + " of " + c.Object.Name
+			}
+		})
+	}
+	first, second := subscribe("first", a), subscribe("second", b)
+	eventually(t, func() bool { state, _ := first.State(); return state == watch.Live })
+	write := func(object types.NamespacedName, value string) {
+		config := corev1ac.ConfigMap(object.Name, object.Namespace).WithData(map[string]string{"value": value})
+		if err := w.admin.Apply(t.Context(), config, client.FieldOwner("test")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(texts ...string) {
+		t.Helper()
+		var got []string
+		for range texts {
+			select {
+			case text := <-told:
+				got = append(got, text)
+			case <-time.After(5 * time.Second):
+				t.Fatalf("told %v, want %v", got, texts)
+			}
+		}
+		if slices.Sort(got); !slices.Equal(got, texts) {
+			t.Errorf("told %v, want %v", got, texts)
+		}
+	}
+	write(a, "1")
+	want("first of a")
+	write(b, "1")
+	want("second of b")
+	second.Follow([]types.NamespacedName{a})
+	write(b, "2") // nobody's any more
+	write(a, "2")
+	want("first of a", "second of a")
+	first.Close()
+	write(a, "3")
+	want("second of a")
+	if rv, found := second.Get(b); !found || rv == "" {
+		t.Error("what is not followed is not known either")
 	}
 }
 

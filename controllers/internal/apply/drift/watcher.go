@@ -151,16 +151,14 @@ func (w *Watcher) End(owner types.NamespacedName, c impersonation.Client, refs [
 	for _, ref := range refs {
 		keep[ref] = true
 	}
-	var wants []watch.Query
+	wants := watch.Wants{}
 	for ref := range o.known {
 		if !keep[ref] {
 			delete(o.known, ref)
 			delete(o.calm, ref)
 			continue
 		}
-		if q := w.query(ref); !slices.Contains(wants, q) {
-			wants = append(wants, q)
-		}
+		wants.Add(w.query(ref), ref.Name)
 	}
 	if o.group != nil && !o.group.Serves(c) {
 		o.group.Close()
@@ -239,7 +237,7 @@ func (w *Watcher) query(ref Ref) watch.Query {
 	return watch.Query{GVK: ref.GVK, Namespace: ref.Name.Namespace, Selector: w.config.Label}
 }
 
-// changed is called by the watches, for objects of any owner.
+// changed is called by the watches.
 func (w *Watcher) changed(owner types.NamespacedName, gvk schema.GroupVersionKind, change watch.Change) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -137,12 +137,13 @@ func (t *Tracker) Watch(owner types.NamespacedName, c impersonation.Client, refs
 	}
 	w.client, w.refs, w.notify, w.polled = c, slices.Clone(refs), notify, map[Ref]Item{}
 	w.byName = make(map[target]bool, len(refs))
-	wants := map[Expressions][]watch.Query{}
+	wants := map[Expressions]watch.Wants{}
 	for _, ref := range refs {
 		w.byName[target{ref.GVK, ref.Name}] = true
-		if q := t.query(ref); !slices.Contains(wants[ref.Expressions], q) {
-			wants[ref.Expressions] = append(wants[ref.Expressions], q)
+		if wants[ref.Expressions] == nil {
+			wants[ref.Expressions] = watch.Wants{}
 		}
+		wants[ref.Expressions].Add(t.query(ref), ref.Name)
 	}
 	t.look(owner, w, wants)
 	w.told = outcomeOf(t.summary(w))
@@ -150,7 +151,7 @@ func (t *Tracker) Watch(owner types.NamespacedName, c impersonation.Client, refs
 }
 
 // look makes an owner look through the lenses it needs at what it wants to see, and through no other.
-func (t *Tracker) look(owner types.NamespacedName, w *waiter, wants map[Expressions][]watch.Query) {
+func (t *Tracker) look(owner types.NamespacedName, w *waiter, wants map[Expressions]watch.Wants) {
 	for e, queries := range wants {
 		if w.groups[e] == nil {
 			l := t.lenses[e]

@@ -4,7 +4,6 @@ package watch
 
 import (
 	"maps"
-	"slices"
 	"sync"
 
 	"k8s.io/apimachinery/pkg/runtime/schema"
@@ -26,8 +25,15 @@ type Group[V comparable] struct {
 	subs   map[Query]*Subscription[V]
 	// narrow holds the kinds that the identity may not watch in all namespaces.
 	narrow map[schema.GroupVersionKind]bool
-	wants  []Query
+	wants  Wants
 }
+
+// Wants says what an owner watches: queries, each of which names a namespace unless its kind is cluster-scoped, and which objects of
+// each it is told about.
+type Wants map[Query][]types.NamespacedName
+
+// Add wants an object, which q selects.
+func (w Wants) Add(q Query, object types.NamespacedName) { w[q] = append(w[q], object) }
 
 // Group returns an empty group. With wide set, the objects of a kind in several namespaces are watched with one watch
 // of all namespaces, which is what a platform identity may do and a tenant's may not.
@@ -71,32 +77,33 @@ func (g *Group[V]) Refresh(c impersonation.Client) {
 	}
 }
 
-// Set makes the group watch exactly the wanted queries, each of which names a namespace unless its kind is
-// cluster-scoped.
-func (g *Group[V]) Set(wants []Query) {
+// Set makes the group watch exactly what is wanted. What changed before is not told: look at the objects after it.
+func (g *Group[V]) Set(wants Wants) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed {
 		return
 	}
-	g.wants = slices.Clone(wants)
+	g.wants = wants
 	g.settle()
 }
 
 // settle subscribes to what is wanted and gives up the rest. New subscriptions come first, so that a watch shared with
 // ourselves never falls idle.
 func (g *Group[V]) settle() {
-	effective := map[Query]bool{}
-	for _, want := range g.wants {
-		q := g.subscribe(g.effective(want))
+	effective := g.effectively()
+	for q, objects := range effective {
+		g.subscribe(q, objects)
+	}
+	for q := range effective {
 		if g.refused(q) {
 			g.narrow[q.GVK] = true
-			q = g.subscribe(g.effective(want))
+			g.settle()
+			return
 		}
-		effective[q] = true
 	}
 	maps.DeleteFunc(g.subs, func(q Query, sub *Subscription[V]) bool {
-		if effective[q] {
+		if _, wanted := effective[q]; wanted {
 			return false
 		}
 		sub.Close()
@@ -104,11 +111,22 @@ func (g *Group[V]) settle() {
 	})
 }
 
-func (g *Group[V]) subscribe(q Query) Query {
-	if g.subs[q] == nil {
-		g.subs[q] = g.hub.Subscribe(g.client, q, func(c Change) { g.changed(q, c) })
+// effectively returns the queries that serve what is wanted.
+func (g *Group[V]) effectively() Wants {
+	effective := Wants{}
+	for want, objects := range g.wants {
+		q := g.effective(want)
+		effective[q] = append(effective[q], objects...)
 	}
-	return q
+	return effective
+}
+
+func (g *Group[V]) subscribe(q Query, objects []types.NamespacedName) {
+	if sub := g.subs[q]; sub != nil {
+		sub.Follow(objects)
+		return
+	}
+	g.subs[q] = g.hub.Subscribe(g.client, q, objects, func(c Change) { g.changed(q, c) })
 }
 
 // refused reports whether q is a watch of all namespaces that is known to be denied.

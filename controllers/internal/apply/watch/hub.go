@@ -117,10 +117,13 @@ type Subscription[V comparable] struct {
 	hub    *Hub[V]
 	stream *stream[V]
 	notify func(Change)
+	// objects are those it follows. They belong to the stream, with its lock.
+	objects []types.NamespacedName
 }
 
-// Subscribe starts or joins the watch for q as the identity of c. Notify may be called before Subscribe returns.
-func (h *Hub[V]) Subscribe(c impersonation.Client, q Query, notify func(Change)) *Subscription[V] {
+// Subscribe starts or joins the watch for q as the identity of c. Notify is told about these objects and about the watch as a whole;
+// it may be called before Subscribe returns.
+func (h *Hub[V]) Subscribe(c impersonation.Client, q Query, objects []types.NamespacedName, notify func(Change)) *Subscription[V] {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	k := key{identity: c.Identity(), cluster: c.Cluster(), query: q}
@@ -136,11 +139,14 @@ func (h *Hub[V]) Subscribe(c impersonation.Client, q Query, notify func(Change))
 	}
 	s.use(c.Kube())
 	sub := &Subscription[V]{hub: h, stream: s, notify: notify}
-	s.join(sub)
+	s.join(sub, objects)
 	return sub
 }
 
-// Get returns the record of an object.
+// Follow replaces the objects that are told about.
+func (s *Subscription[V]) Follow(objects []types.NamespacedName) { s.stream.readdress(s, objects) }
+
+// Get returns the record of an object, followed or not.
 func (s *Subscription[V]) Get(name types.NamespacedName) (V, bool) { return s.stream.get(name) }
 
 // State returns how far the watch can be relied on, and why it cannot be.

@@ -4,6 +4,8 @@ package watch
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -37,10 +39,12 @@ type stream[V comparable] struct {
 	// again ends the pause after a refusal.
 	again chan struct{}
 
-	mu        sync.Mutex
-	kube      client.WithWatch
-	records   map[types.NamespacedName]V
-	subs      map[*Subscription[V]]struct{}
+	mu      sync.Mutex
+	kube    client.WithWatch
+	records map[types.NamespacedName]V
+	subs    map[*Subscription[V]]struct{}
+	// followers are the subscriptions that are told about an object.
+	followers map[types.NamespacedName]map[*Subscription[V]]struct{}
 	idleSince time.Time
 	rv        string
 	listed    bool
@@ -52,7 +56,8 @@ type stream[V comparable] struct {
 func newStream[V comparable](config Config[V], kube client.WithWatch, q Query) *stream[V] {
 	return &stream[V]{
 		config: config, kube: kube, query: q, stopped: make(chan struct{}), born: config.Now(), again: make(chan struct{}, 1),
-		subs: map[*Subscription[V]]struct{}{}, records: map[types.NamespacedName]V{},
+		subs: map[*Subscription[V]]struct{}{}, followers: map[types.NamespacedName]map[*Subscription[V]]struct{}{},
+		records: map[types.NamespacedName]V{},
 	}
 }
 
@@ -112,16 +117,43 @@ func refused(err error) bool {
 
 func (s *stream[V]) stop() { close(s.stopped) }
 
-func (s *stream[V]) join(sub *Subscription[V]) {
+func (s *stream[V]) join(sub *Subscription[V], objects []types.NamespacedName) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.subs[sub] = struct{}{}
 	s.idleSince = time.Time{}
+	s.address(sub, objects)
+}
+
+// readdress changes which objects a subscription is told about.
+func (s *stream[V]) readdress(sub *Subscription[V], objects []types.NamespacedName) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, joined := s.subs[sub]; joined {
+		s.address(sub, objects)
+	}
+}
+
+// address is readdress under the lock.
+func (s *stream[V]) address(sub *Subscription[V], objects []types.NamespacedName) {
+	for _, name := range sub.objects {
+		if delete(s.followers[name], sub); len(s.followers[name]) == 0 {
+			delete(s.followers, name)
+		}
+	}
+	sub.objects = objects
+	for _, name := range objects {
+		if s.followers[name] == nil {
+			s.followers[name] = map[*Subscription[V]]struct{}{}
+		}
+		s.followers[name][sub] = struct{}{}
+	}
 }
 
 func (s *stream[V]) leave(sub *Subscription[V]) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.address(sub, nil)
 	delete(s.subs, sub)
 	if len(s.subs) == 0 {
 		s.idleSince = s.config.Now()
@@ -228,19 +260,21 @@ func (s *stream[V]) setUp() {
 	}
 }
 
+// tell passes changes on: those of an object to whoever follows it, for an event must not cost what there are owners; those of the
+// watch itself to all.
 func (s *stream[V]) tell(changes []Change) {
-	if len(changes) == 0 {
-		return
-	}
-	s.mu.Lock()
-	subs := make([]*Subscription[V], 0, len(s.subs))
-	for sub := range s.subs {
-		subs = append(subs, sub)
-	}
-	s.mu.Unlock()
 	for _, c := range changes {
-		for _, sub := range subs {
+		for _, sub := range s.audience(c) {
 			sub.notify(c)
 		}
 	}
+}
+
+func (s *stream[V]) audience(c Change) []*Subscription[V] {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.Object == (types.NamespacedName{}) {
+		return slices.Collect(maps.Keys(s.subs))
+	}
+	return slices.Collect(maps.Keys(s.followers[c.Object]))
 }

@@ -90,7 +90,7 @@ func (c *Controller) admit(ctx context.Context, obj *kustomizev1.Kustomization, 
 	if r.target, err = impersonation.ResolveTarget(tenanted{obj}, obj.Spec.KubeConfig, c.config.Lockdown); err != nil {
 		return err
 	}
-	content, err := gate.Object(obj, kustomizev1.GroupVersion.WithKind(kustomizev1.KustomizationKind))
+	content, err := gate.Object(obj, kind())
 	if err != nil {
 		return err
 	}
@@ -234,7 +234,7 @@ func (c *Controller) decide(ctx context.Context, obj *kustomizev1.Kustomization,
 	if r.unchanged {
 		return nil
 	}
-	content, err := gate.Object(obj, kustomizev1.GroupVersion.WithKind(kustomizev1.KustomizationKind))
+	content, err := gate.Object(obj, kind())
 	if err != nil {
 		return err
 	}

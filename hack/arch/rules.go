@@ -18,7 +18,7 @@ func rooms() []room {
 		// Leaves: they know nothing of the product.
 		{"internal/fault", nil},
 		{"internal/build", nil},
-		{"internal/fips", nil},
+		{"internal/fips", []string{"internal/fault"}},
 		{"internal/transport", []string{"internal/fault", "internal/fips"}},
 
 		// Reaching out, and believing what came back.

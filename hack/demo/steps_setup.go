@@ -6,9 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
-	"strconv"
 	"strings"
 
 	"sluice.dev/sluice/test/examples"
@@ -38,7 +36,7 @@ func setUpCluster(ctx context.Context, s *stage) (string, error) {
 
 // startControllers runs one manager for each controller, as two Deployments would.
 func startControllers(ctx context.Context, s *stage) (string, error) {
-	address, err := freeAddress()
+	address, err := ports.FreeAddress()
 	if err != nil {
 		return "", err
 	}
@@ -94,12 +92,6 @@ func (s *stage) startController(ctx context.Context, name, flags string) (greeti
 	case <-ctx.Done():
 		return greeting{}, ctx.Err()
 	}
-}
-
-// freeAddress is one that nobody listens on now.
-func freeAddress() (string, error) {
-	port, err := ports.Free()
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), err
 }
 
 func deliverBaseline(ctx context.Context, s *stage) (string, error) {

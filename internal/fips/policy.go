@@ -4,7 +4,8 @@ package fips
 
 import (
 	"fmt"
-	"strings"
+
+	"sluice.dev/sluice/internal/fault"
 )
 
 // Refusal is the typed error of everything this package and its users refuse for cryptographic reasons. Callers find it
@@ -198,14 +199,5 @@ func report(hook func(Refusal), r *Refusal) {
 // printable keeps at most 64 printable ASCII characters.
 func printable(s string) string {
 	const limit = 64
-	clean := strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' {
-			return '?'
-		}
-		return r
-	}, s)
-	if len(clean) > limit {
-		return clean[:limit] + "..."
-	}
-	return clean
+	return fault.Printable(s, limit)
 }

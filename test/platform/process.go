@@ -5,13 +5,11 @@ package platform
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -209,9 +207,9 @@ func kubeconfigOf(config *rest.Config) clientcmdapi.Config {
 
 func freeAddress(t testing.TB) string {
 	t.Helper()
-	port, err := ports.Free()
+	address, err := ports.FreeAddress()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	return address
 }

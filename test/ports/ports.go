@@ -19,12 +19,18 @@ const (
 	tries = 100
 )
 
+// FreeAddress returns 127.0.0.1 with a port that nobody listens on now.
+func FreeAddress() (string, error) {
+	port, err := Free()
+	return address(port), err
+}
+
 // Free returns a port on 127.0.0.1 that nobody listens on now.
 func Free() (int, error) {
 	var failed error
 	for range tries {
 		port := first + rand.IntN(last-first)
-		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp4", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		l, err := new(net.ListenConfig).Listen(context.Background(), "tcp4", address(port))
 		if err == nil {
 			return port, l.Close()
 		}
@@ -32,3 +38,5 @@ func Free() (int, error) {
 	}
 	return 0, errors.Join(errors.New("no free port found"), failed)
 }
+
+func address(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }

@@ -82,7 +82,7 @@ func (c *Client) established(ctx context.Context, name string) error {
 		if err := json.Unmarshal(body, &definition); err != nil {
 			return err
 		}
-		if definition.Status.condition("Established") == "True" {
+		if definition.Status.condition("Established").Status == "True" {
 			return nil
 		}
 		select {

@@ -47,22 +47,14 @@ type Condition struct {
 	Message string `json:"message"`
 }
 
-func (s Status) condition(name string) string {
+// condition returns the condition of a type, or the zero one where there is none.
+func (s Status) condition(name string) Condition {
 	for _, c := range s.Conditions {
 		if c.Type == name {
-			return c.Status
+			return c
 		}
 	}
-	return ""
-}
-
-func (s Status) reason(name string) string {
-	for _, c := range s.Conditions {
-		if c.Type == name {
-			return c.Reason
-		}
-	}
-	return ""
+	return Condition{}
 }
 
 // Key is "namespace/name".
@@ -70,7 +62,7 @@ func (s *State) Key() string { return s.Metadata.Namespace + "/" + s.Metadata.Na
 
 // Ready reports whether a Flux object is Ready at its present generation.
 func (s *State) Ready() bool {
-	return !s.Deleted && s.Status.ObservedGeneration == s.Metadata.Generation && s.Status.condition("Ready") == "True"
+	return !s.Deleted && s.Status.ObservedGeneration == s.Metadata.Generation && s.Status.condition("Ready").Status == "True"
 }
 
 // RolledOut reports whether a Deployment has all pods of its present generation available, and no others.
@@ -81,17 +73,16 @@ func (s *State) RolledOut() bool {
 	}
 	is := s.Status
 	return !s.Deleted && is.ObservedGeneration == s.Metadata.Generation && is.Replicas == want && is.UpdatedReplicas == want &&
-		is.AvailableReplicas == want && is.condition("Available") == "True" && is.reason("Progressing") == "NewReplicaSetAvailable"
+		is.AvailableReplicas == want && is.condition("Available").Status == "True" && is.condition("Progressing").Reason == "NewReplicaSetAvailable"
 }
 
 // Says returns the Ready condition for a message.
 func (s *State) Says() string {
-	for _, c := range s.Status.Conditions {
-		if c.Type == "Ready" {
-			return c.Status + " " + c.Reason + ": " + c.Message
-		}
+	c := s.Status.condition("Ready")
+	if c.Type == "" {
+		return "no Ready condition"
 	}
-	return "no Ready condition"
+	return c.Status + " " + c.Reason + ": " + c.Message
 }
 
 // NewerThan reports whether the state is of after another one. Versions of one collection can be compared as numbers.

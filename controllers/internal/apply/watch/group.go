@@ -95,12 +95,15 @@ func (g *Group[V]) settle() {
 	for q, objects := range effective {
 		g.subscribe(q, objects)
 	}
+	narrowed := false
 	for q := range effective {
 		if g.refused(q) {
-			g.narrow[q.GVK] = true
-			g.settle()
-			return
+			g.narrow[q.GVK], narrowed = true, true
 		}
+	}
+	if narrowed {
+		g.settle()
+		return
 	}
 	maps.DeleteFunc(g.subs, func(q Query, sub *Subscription[V]) bool {
 		if _, wanted := effective[q]; wanted {

@@ -99,7 +99,6 @@ type storm struct {
 	desired *content
 	foreign *foreign
 	writes  *writes
-	revived int
 }
 
 func setUp(t *testing.T, plane *kubetest.Plane, rounds int, proxy *faultproxy.Proxy) *storm {
@@ -113,7 +112,7 @@ func setUp(t *testing.T, plane *kubetest.Plane, rounds int, proxy *faultproxy.Pr
 	widgets := installWidgets(t, plane)
 	s.desired = newContent(s.random, widgets, apps+s.doomed)
 	// A failure that may pass is tried again soon, so that a run ends soon after its storm.
-	options := platform.Options{Tenants: 1, Parameters: git.Parameters(), Flags: []string{"--max-retry-delay=3s"}}
+	options := platform.Options{Tenants: 1, Parameters: git.Parameters(), Flags: []string{"--max-retry-delay=3s"}, Revive: true}
 	if proxy != nil {
 		options.APIServer = proxy.URL
 	}
@@ -165,7 +164,7 @@ func (s *storm) run(t *testing.T, strike func(t *testing.T)) {
 		}
 		strike(t)
 		s.foreign.takeNames(t)
-		s.revive(t)
+		s.platform.Revive(t)
 	}
 	s.settle(t)
 	s.checkObjects(t)
@@ -200,7 +199,6 @@ func (s *storm) retire(t *testing.T, round int) {
 	name := s.desired.retire(round)
 	obj := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: s.tenant, Name: name}}
 	platform.WaitFor(t, s.platform, obj, settleLimit, func(obj *corev1.ConfigMap) error {
-		s.revive(t)
 		if owner := obj.Labels[ownerLabel]; owner != appName(round) {
 			return fmt.Errorf("its owner is %q", owner)
 		}
@@ -270,12 +268,6 @@ func (s *storm) begin(t *testing.T, victims []rbac.Controller) {
 	}
 }
 
-// revive starts again what has ended by itself, as a program may that cannot reach the API server at its start.
-func (s *storm) revive(t *testing.T) {
-	t.Helper()
-	s.revived += len(s.platform.Revive(t))
-}
-
 // settleLimit is far above what the last commit takes on a loaded machine.
 const settleLimit = 5 * time.Minute
 
@@ -289,12 +281,9 @@ func (s *storm) settle(t *testing.T) {
 	id := s.change(t)
 	begin := time.Now()
 	for _, k := range s.apps {
-		platform.WaitFor(t, s.platform, k, settleLimit, func(k *kustomizev1.Kustomization) error {
-			s.revive(t)
-			return scene.At(id)(k)
-		})
+		platform.WaitFor(t, s.platform, k, settleLimit, scene.At(id))
 	}
 	s.awaitDeleted(t)
 	s.foreign.takeNames(t)
-	t.Logf("settled in %s; %d processes ended by themselves and were started again", time.Since(begin).Round(time.Millisecond), s.revived)
+	t.Logf("settled in %s; %d processes ended by themselves and were started again", time.Since(begin).Round(time.Millisecond), s.platform.Revived)
 }

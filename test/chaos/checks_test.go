@@ -33,7 +33,7 @@ func (s *storm) awaitDeleted(t *testing.T) {
 	t.Helper()
 	deadline := time.Now().Add(settleLimit)
 	for {
-		s.revive(t)
+		s.platform.Revive(t)
 		var list kustomizev1.KustomizationList
 		if err := s.platform.Client.List(t.Context(), &list, client.InNamespace(s.tenant)); err != nil {
 			t.Fatal(err)

@@ -44,6 +44,8 @@ type Options struct {
 	AgeSecret, VaultConfigMap string
 	// APIServer is the URL at which the controllers reach the API server, that of a proxy for example; empty means directly.
 	APIServer string
+	// Revive lets WaitFor start again what has ended by itself, as a program may that cannot reach the API server at its start.
+	Revive bool
 }
 
 // Platform is a running installation.
@@ -57,6 +59,8 @@ type Platform struct {
 	Dir string
 	// Granted is what impersonation/rbac rendered, under the names it has in the cluster.
 	Granted []client.Object
+	// Revived is how often a controller has ended by itself and was started again.
+	Revived int
 
 	plane      *kubetest.Plane
 	options    Options
@@ -183,6 +187,9 @@ func WaitFor[T client.Object](t testing.TB, p *Platform, obj T, limit time.Durat
 	key := client.ObjectKeyFromObject(obj)
 	var last error
 	for time.Now().Before(deadline) {
+		if p.options.Revive {
+			p.Revive(t)
+		}
 		if err := p.Client.Get(t.Context(), key, obj); err != nil {
 			last = err
 		} else if last = check(obj); last == nil {

@@ -133,19 +133,17 @@ func (p *Platform) awaitKey(t testing.TB, c rbac.Controller, running *process) {
 	t.Fatalf("%s-controller made no key:\n%s", c, p.Logs())
 }
 
-// Revive starts the controllers that have ended by themselves, as a Deployment does with Pods, and returns which they were.
-func (p *Platform) Revive(t testing.TB) []rbac.Controller {
+// Revive starts the controllers that have ended by themselves, as a Deployment does with Pods.
+func (p *Platform) Revive(t testing.TB) {
 	t.Helper()
-	var revived []rbac.Controller
 	for _, c := range rbac.Controllers() {
 		select {
 		case <-p.processes[c].ended:
 			p.Run(t, c)
-			revived = append(revived, c)
+			p.Revived++
 		default:
 		}
 	}
-	return revived
 }
 
 // PID is the process of a controller.

@@ -5,9 +5,12 @@ package source
 import (
 	"context"
 	"errors"
+	"fmt"
+	"time"
 
 	"k8s.io/utils/ptr"
 
+	"github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 
 	"sluice.dev/sluice/controllers/internal/harness"
@@ -36,6 +39,34 @@ type gitRun struct {
 func (r *gitRun) close() {
 	if r.content != nil {
 		_ = r.content.Close() // only read from
+	}
+}
+
+// GitRepositories returns the loop of GitRepository.
+func (c Config) GitRepositories() harness.Loop[*sourcev1.GitRepository, gitRun] {
+	return harness.Loop[*sourcev1.GitRepository, gitRun]{
+		Kind: sourcev1.GitRepositoryKind,
+		New:  func() *sourcev1.GitRepository { return &sourcev1.GitRepository{} },
+		Fields: func(obj *sourcev1.GitRepository) harness.Fields {
+			return harness.Fields{Suspended: obj.Spec.Suspend, ObservedGeneration: &obj.Status.ObservedGeneration, Request: &obj.Status.ReconcileRequestStatus}
+		},
+		Close: (*gitRun).close,
+		Stages: []harness.Stage[*sourcev1.GitRepository, gitRun]{
+			{Name: "admit", Reason: meta.FailedReason, Run: c.gitAdmit},
+			{Name: "connect", Fails: sourcev1.FetchFailedCondition, Reason: sourcev1.AuthenticationFailedReason, Run: c.gitConnect},
+			{Name: "resolve", Fails: sourcev1.FetchFailedCondition, Reason: sourcev1.GitOperationFailedReason, Run: c.gitResolve},
+			{Name: "fetch", Phase: gitPhase, Fails: sourcev1.FetchFailedCondition, Reason: sourcev1.GitOperationFailedReason, Run: c.gitFetch},
+			{Name: "verify", Fails: sourcev1.SourceVerifiedCondition, Reason: sourcev1.VerificationError, Run: c.gitVerify},
+			{Name: "publish", Fails: sourcev1.StorageOperationFailedCondition, Reason: sourcev1.ArchiveOperationFailedReason, Run: c.gitPublish},
+		},
+		Success: gitSuccess,
+		Finalize: func(_ context.Context, obj *sourcev1.GitRepository, _ *harness.Notes) error {
+			return c.remove(sourcev1.GitRepositoryKind, obj)
+		},
+		Record: func(ctx context.Context, obj *sourcev1.GitRepository, failure error) error {
+			return c.refusals(sourcev1.GitRepositoryKind).Record(ctx, obj, failure)
+		},
+		Timeout: func(obj *sourcev1.GitRepository) time.Duration { return timeout(obj.Spec.Timeout) },
 	}
 }
 
@@ -194,4 +225,17 @@ func contentFault(err error) error {
 	}
 	f.Condition = sourcev1.FetchFailedCondition
 	return f
+}
+
+func gitPhase(_ *sourcev1.GitRepository, r *gitRun) string {
+	return fmt.Sprintf("building artifact: new upstream revision '%s'", r.head.Revision)
+}
+
+func gitSuccess(obj *sourcev1.GitRepository, r *gitRun) harness.Success {
+	subject := r.commit.Subject()
+	if subject == "" { // an empty commit message: the reference says more than nothing
+		subject = obj.Status.Artifact.Revision
+	}
+	return success(fmt.Sprintf("stored artifact for revision '%s'", obj.Status.Artifact.Revision),
+		fmt.Sprintf("stored artifact for commit '%s'", subject), obj.Status.Artifact)
 }

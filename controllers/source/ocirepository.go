@@ -4,8 +4,10 @@ package source
 
 import (
 	"context"
+	"fmt"
 	"path"
 	"strings"
+	"time"
 
 	"k8s.io/utils/ptr"
 
@@ -41,6 +43,34 @@ type ociRun struct {
 func (r *ociRun) close() {
 	if r.blob != nil {
 		r.blob.Release()
+	}
+}
+
+// OCIRepositories returns the loop of OCIRepository.
+func (c Config) OCIRepositories() harness.Loop[*sourcev1.OCIRepository, ociRun] {
+	return harness.Loop[*sourcev1.OCIRepository, ociRun]{
+		Kind: sourcev1.OCIRepositoryKind,
+		New:  func() *sourcev1.OCIRepository { return &sourcev1.OCIRepository{} },
+		Fields: func(obj *sourcev1.OCIRepository) harness.Fields {
+			return harness.Fields{Suspended: obj.Spec.Suspend, ObservedGeneration: &obj.Status.ObservedGeneration, Request: &obj.Status.ReconcileRequestStatus}
+		},
+		Close: (*ociRun).close,
+		Stages: []harness.Stage[*sourcev1.OCIRepository, ociRun]{
+			{Name: "admit", Reason: meta.FailedReason, Run: c.ociAdmit},
+			{Name: "connect", Fails: sourcev1.FetchFailedCondition, Reason: sourcev1.AuthenticationFailedReason, Run: c.ociConnect},
+			{Name: "resolve", Fails: sourcev1.FetchFailedCondition, Reason: sourcev1.OCIPullFailedReason, Run: c.ociResolve},
+			{Name: "verify", Phase: ociPhase, Fails: sourcev1.SourceVerifiedCondition, Reason: sourcev1.VerificationError, Run: c.ociVerify},
+			{Name: "pull", Fails: sourcev1.FetchFailedCondition, Reason: sourcev1.OCIPullFailedReason, Run: c.ociPull},
+			{Name: "publish", Fails: sourcev1.StorageOperationFailedCondition, Reason: sourcev1.ArchiveOperationFailedReason, Run: c.ociPublish},
+		},
+		Success: ociSuccess,
+		Finalize: func(_ context.Context, obj *sourcev1.OCIRepository, _ *harness.Notes) error {
+			return c.remove(sourcev1.OCIRepositoryKind, obj)
+		},
+		Record: func(ctx context.Context, obj *sourcev1.OCIRepository, failure error) error {
+			return c.refusals(sourcev1.OCIRepositoryKind).Record(ctx, obj, failure)
+		},
+		Timeout: func(obj *sourcev1.OCIRepository) time.Duration { return timeout(obj.Spec.Timeout) },
 	}
 }
 
@@ -205,4 +235,13 @@ func (c Config) ociPublish(ctx context.Context, obj *sourcev1.OCIRepository, r *
 	obj.Status.URL = latestURL(published)
 	noteArtifact(&r.Notes, r.statement, obj.Spec.Verify != nil, stored(published))
 	return nil
+}
+
+func ociPhase(_ *sourcev1.OCIRepository, r *ociRun) string {
+	return fmt.Sprintf("building artifact: new upstream revision '%s'", r.head.Revision())
+}
+
+func ociSuccess(obj *sourcev1.OCIRepository, _ *ociRun) harness.Success {
+	message := fmt.Sprintf("stored artifact for digest '%s'", obj.Status.Artifact.Revision)
+	return success(message, message, obj.Status.Artifact)
 }

@@ -83,8 +83,6 @@ func (c Config) gitAdmit(ctx context.Context, obj *sourcev1.GitRepository, r *gi
 		return unsupported("spec.provider: " + spec.Provider)
 	case spec.ServiceAccountName != "":
 		return unsupported("spec.serviceAccountName")
-	case spec.ProxySecretRef != nil:
-		return unsupported("spec.proxySecretRef")
 	case len(spec.Include) > 0:
 		return unsupported("spec.include")
 	case len(spec.SparseCheckout) > 0:
@@ -105,13 +103,17 @@ func (c Config) gitConnect(ctx context.Context, obj *sourcev1.GitRepository, r *
 	if err != nil {
 		return err
 	}
+	proxy, err := c.proxy(ctx, obj.Namespace, obj.Spec.ProxySecretRef)
+	if err != nil {
+		return err
+	}
 	if obj.Spec.Verification != nil {
 		if r.trust, err = c.gitTrust(ctx, obj); err != nil {
 			return err
 		}
 	}
 	r.remote, err = git.New(git.Config{
-		URL: obj.Spec.URL, Auth: auth, Policy: c.FIPS, UserAgent: c.UserAgent, TempDir: c.TempDir,
+		URL: obj.Spec.URL, Auth: auth, Proxy: proxy, Policy: c.FIPS, UserAgent: c.UserAgent, TempDir: c.TempDir,
 		// Policy rule 5 decides about plain http; where it allows a host, Flux's habit of sending credentials is kept (spec row S-38).
 		AllowInsecureCredentials: c.FIPS.Profile != fips.Strict,
 	})

@@ -13,6 +13,7 @@ import (
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 
 	"sluice.dev/sluice/internal/fault"
+	"sluice.dev/sluice/internal/transport"
 )
 
 // secretData reads a Secret of the object's own namespace; a nil reference is an empty Secret.
@@ -32,4 +33,20 @@ func (c Config) secretData(ctx context.Context, namespace string, ref *meta.Loca
 		return nil, fault.New(fault.Retry, sourcev1.AuthenticationFailedReason, "secret %q: %w", key, err)
 	}
 	return secret.Data, nil
+}
+
+// proxy reads the Secret that describes the proxy of a source (spec rows S-20 and S-43); a nil reference is no proxy.
+func (c Config) proxy(ctx context.Context, namespace string, ref *meta.LocalObjectReference) (transport.Proxy, error) {
+	if ref == nil {
+		return transport.Proxy{}, nil
+	}
+	data, err := c.secretData(ctx, namespace, ref)
+	if err != nil {
+		return transport.Proxy{}, err
+	}
+	p, err := transport.ProxyFromSecret(data)
+	if err != nil {
+		return transport.Proxy{}, fault.New(fault.Retry, sourcev1.AuthenticationFailedReason, "proxy secret '%s/%s': %w", namespace, ref.Name, err)
+	}
+	return p, nil
 }

@@ -60,7 +60,7 @@ type session struct {
 // start makes the client of an endpoint. It does not connect yet.
 func (b *Broker) start(id impersonation.Identity, t impersonation.Target, e endpoint, digest string) (*session, error) {
 	base, err := transport.NewTransport(transport.ClientOptions{
-		TLS: e.tls, Proxy: e.proxy, ProxyFromEnvironment: true, NoCompression: e.uncompressed,
+		TLS: e.tls, Proxy: transport.ProxyFromURL(e.proxy), ProxyFromEnvironment: true, NoCompression: e.uncompressed,
 		DialTimeout: b.config.DialTimeout, TLSHandshakeTimeout: b.config.DialTimeout, ResponseHeaderTimeout: b.config.AnswerTimeout,
 	})
 	if err != nil {

@@ -62,7 +62,7 @@ func New(config Config) (*Client, error) {
 		config.Now = time.Now
 	}
 	web, err := transport.NewClient(transport.ClientOptions{
-		TLS: config.TLS, Proxy: config.Proxy, ProxyFromEnvironment: true, UserAgent: cmp.Or(config.UserAgent, "sluice"),
+		TLS: config.TLS, Proxy: transport.ProxyFromURL(config.Proxy), ProxyFromEnvironment: true, UserAgent: cmp.Or(config.UserAgent, "sluice"),
 		Timeout: callTimeout, MaxRedirects: -1,
 	})
 	if err != nil {

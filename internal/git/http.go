@@ -33,7 +33,7 @@ type httpSession struct {
 }
 
 func newHTTPSession(r *Remote) (*httpSession, error) {
-	client, err := transport.NewClient(transport.ClientOptions{TLS: r.auth.TLS, UserAgent: r.userAgent})
+	client, err := transport.NewClient(transport.ClientOptions{TLS: r.auth.TLS, Proxy: r.proxy, UserAgent: r.userAgent})
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errAuth, err)
 	}

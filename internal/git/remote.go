@@ -23,6 +23,8 @@ type Config struct {
 	URL string
 	// Auth comes from AuthFromSecret; zero reads anonymously.
 	Auth Auth
+	// Proxy is the way to the server; zero is a direct one.
+	Proxy transport.Proxy
 	// Limits bounds what the server sends. Zero fields take the defaults.
 	Limits Limits
 	// Policy is the FIPS profile with its reporters; zero is strict.
@@ -41,6 +43,7 @@ type Remote struct {
 	url       *url.URL
 	subject   string
 	auth      Auth
+	proxy     transport.Proxy
 	limits    Limits
 	policy    fips.Policy
 	userAgent string
@@ -63,7 +66,7 @@ func New(c Config) (*Remote, error) {
 			"credentials for %q would be sent unencrypted: use https or ssh", subject)
 	}
 	return &Remote{
-		url: u, subject: subject, auth: c.Auth, limits: c.Limits.withDefaults(), policy: c.Policy,
+		url: u, subject: subject, auth: c.Auth, proxy: c.Proxy, limits: c.Limits.withDefaults(), policy: c.Policy,
 		userAgent: c.UserAgent, tempDir: c.TempDir,
 	}, nil
 }

@@ -116,8 +116,7 @@ func dialSSH(ctx context.Context, r *Remote) (*ssh.Client, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, sshHandshake)
 	defer cancel()
-	var dialer net.Dialer
-	raw, err := dialer.DialContext(ctx, "tcp", address)
+	raw, err := transport.Dialer{Proxy: r.proxy, TLS: r.auth.TLS, Timeout: sshHandshake}.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}

@@ -212,7 +212,7 @@ func (p *Pool) Close() {
 
 // open makes a session. Retries are few and short: the caller's own back-off does the waiting.
 func (p *Pool) open(config Config) (*session, error) {
-	base, err := transport.NewTransport(transport.ClientOptions{TLS: config.TLS, Proxy: config.Proxy, NoCompression: true})
+	base, err := transport.NewTransport(transport.ClientOptions{TLS: config.TLS, Proxy: transport.ProxyFromURL(config.Proxy), NoCompression: true})
 	if err != nil {
 		return nil, fault.New(fault.Retry, reasonAuthentication, "TLS configuration of %q: %w", config.Repository.Host(), err)
 	}

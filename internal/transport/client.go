@@ -26,9 +26,9 @@ const (
 type ClientOptions struct {
 	// TLS says whom to trust.
 	TLS TLS
-	// Proxy is used for every request when set. Its user information is the proxy's credential.
-	Proxy *url.URL
-	// ProxyFromEnvironment takes HTTPS_PROXY and its kin from the environment when Proxy is nil.
+	// Proxy is used for every request when set.
+	Proxy Proxy
+	// ProxyFromEnvironment takes HTTPS_PROXY and its kin from the environment when Proxy is zero.
 	ProxyFromEnvironment bool
 	// UserAgent is sent with requests that carry none.
 	UserAgent string
@@ -90,8 +90,10 @@ func NewTransport(o ClientOptions) (*http.Transport, error) {
 		ForceAttemptHTTP2:      true,
 	}
 	switch {
-	case o.Proxy != nil:
-		t.Proxy = http.ProxyURL(o.Proxy)
+	case !o.Proxy.IsZero():
+		if err := o.Proxy.use(t, &dialer); err != nil {
+			return nil, err
+		}
 	case o.ProxyFromEnvironment:
 		t.Proxy = http.ProxyFromEnvironment
 	}

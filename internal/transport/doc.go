@@ -11,6 +11,8 @@
 // It refuses to trust a server without saying so by name ([TLS].SkipVerificationUnsafe), and it never puts user
 // information of a URL into a message ([RedactURL], [Cause]).
 //
+// What a proxy says in words is not repeated: it knows our credential ([Proxy], [Dialer]).
+//
 // It knows no protocol above HTTP: internal/git, internal/oci and internal/chart do. SSH is internal/git's. Which
 // cryptography may be used at all is decided in internal/fips.
 package transport

@@ -287,7 +287,7 @@ func TestEnvironmentIsNotAsked(t *testing.T) {
 		t.Error("the zero options use a proxy")
 	}
 	proxy := &url.URL{Scheme: "http", Host: "proxy.example:3128"}
-	if tripper, err = transport.NewTransport(transport.ClientOptions{Proxy: proxy}); err != nil {
+	if tripper, err = transport.NewTransport(transport.ClientOptions{Proxy: transport.ProxyFromURL(proxy)}); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := tripper.Proxy(req); err != nil || got.String() != proxy.String() {

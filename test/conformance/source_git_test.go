@@ -186,7 +186,6 @@ func testGitFailures(t *testing.T, b *sourceBed) {
 		},
 		"a URL without a host": {with(func(s *sourcev1.GitRepositorySpec) { s.URL = "https:///app" }), stalled(sourcev1.URLInvalidReason, "host")},
 		"a provider":           {with(func(s *sourcev1.GitRepositorySpec) { s.Provider = sourcev1.GitProviderGitHub }), unsupported("spec.provider: github")},
-		"a proxy":              {with(func(s *sourcev1.GitRepositorySpec) { s.ProxySecretRef = ref("proxy") }), unsupported("spec.proxySecretRef")},
 		"submodules":           {with(func(s *sourcev1.GitRepositorySpec) { s.RecurseSubmodules = true }), unsupported("spec.recurseSubmodules")},
 		"a sparse checkout":    {with(func(s *sourcev1.GitRepositorySpec) { s.SparseCheckout = []string{"a"} }), unsupported("spec.sparseCheckout")},
 		"plain http, unlisted": {

@@ -14,6 +14,7 @@ func TestSources(t *testing.T) {
 		"git references":     testGitReferences,
 		"git ignore":         testGitIgnore,
 		"git verification":   testGitVerification,
+		"git proxy":          testGitProxy,
 		"oci access":         testOCIAccess,
 		"oci failures":       testOCIFailures,
 		"oci references":     testOCIReferences,

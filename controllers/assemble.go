@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -43,7 +42,7 @@ type parts struct {
 	fips     fips.Policy
 	policy   *engine.Engine
 	decider  policy.Decider // the engine, but for RunWithDeciderUnsafe
-	storage  net.Listener   // nil where this process serves no artifacts
+	served   served         // where this process serves artifacts
 	observed *harness.Metrics
 	evidence *ledger.Ledger // nil before the first controller asks for it
 	closers  []io.Closer

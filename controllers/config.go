@@ -32,7 +32,7 @@ type Config struct {
 	// (sharding). Empty means all.
 	WatchLabelSelector string
 
-	// MetricsAddr, HealthAddr and StorageAddr are listen addresses; "0" switches metrics or probes off.
+	// MetricsAddr, HealthAddr and StorageAddr are listen addresses; "0" switches off what is there.
 	MetricsAddr, HealthAddr, StorageAddr string
 	// EventsAddr is the URL that events are posted to; empty posts none.
 	EventsAddr string
@@ -93,6 +93,8 @@ type Config struct {
 	StatementTrust []string
 	// ArtifactServer is the base URL that artifacts are fetched from; empty means the one this process serves.
 	ArtifactServer string
+	// ArtifactClientTLS is the folder with the certificate that an https ArtifactServer asks for: tls.crt, tls.key and ca.crt.
+	ArtifactClientTLS string
 	// Profile is the cryptographic profile.
 	Profile fips.Profile
 }
@@ -131,6 +133,13 @@ type StorageConfig struct {
 	// RetentionTTL and RetentionRecords say which old artifacts are kept.
 	RetentionTTL     time.Duration
 	RetentionRecords int
+	// TLSAddr is where artifacts are served by digest, over TLS and to clients with a certificate only. Empty means nowhere.
+	TLSAddr string
+	// TLSDir is the folder with the server's certificate and the authority of its clients: tls.crt, tls.key and ca.crt. Empty
+	// makes an authority below StateDir.
+	TLSDir string
+	// TLSNames are further names and addresses in the certificate that is made.
+	TLSNames []string
 }
 
 // NewConfig returns Flux 2.9's defaults (spec §3.1).
@@ -224,8 +233,30 @@ func (c Config) Validate() error {
 	if c.StateDir == "" || c.Storage.Path == "" {
 		wrong("--state-dir and --storage-path must name a folder")
 	}
+	errs = append(errs, c.checkArtifacts()...)
 	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(errs...)
+}
+
+// checkArtifacts returns what is wrong about how artifacts are served and fetched.
+func (c Config) checkArtifacts() (errs []error) {
+	wrong := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if addr := c.Storage.TLSAddr; addr != "" {
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			wrong("--artifact-tls-addr %q: %w", addr, err)
+		}
+	} else if c.Storage.TLSDir != "" || len(c.Storage.TLSNames) > 0 {
+		wrong("--artifact-tls-dir and --artifact-tls-names mean nothing without --artifact-tls-addr")
+	} else if c.StorageAddr == none && slices.Contains(c.Controllers, "source") {
+		wrong("--storage-addr=0 leaves artifacts unserved: set --artifact-tls-addr")
+	}
+	if c.Storage.TLSDir != "" && len(c.Storage.TLSNames) > 0 {
+		wrong("--artifact-tls-names is about the certificate that is made without --artifact-tls-dir: set one of them")
+	}
+	if c.ArtifactClientTLS != "" && c.ArtifactServer != "" && !strings.HasPrefix(c.ArtifactServer, "https://") {
+		wrong("--artifact-client-tls needs an --artifact-server that begins with https://")
+	}
+	return errs
 }
 
 // IsPlatform reports whether a namespace is the platform's.

@@ -46,6 +46,11 @@ func TestValidate(t *testing.T) {
 		"age where it is tolerated":            {args: []string{all, "--sops-age-secret=keys", "--fips-profile=standard"}},
 		"configs that cannot be chosen":        {args: []string{all, "--watch-configs-label-selector=a=b=c"}, says: "--watch-configs-label-selector"},
 		"configs of any label":                 {args: []string{all, "--watch-configs-label-selector="}},
+		"artifacts served nowhere":             {args: []string{all, "--storage-addr=0"}, says: "--storage-addr=0 leaves artifacts unserved: set --artifact-tls-addr"},
+		"artifacts by digest only":             {args: []string{all, "--storage-addr=0", "--artifact-tls-addr=:9443"}},
+		"certificates for no server":           {args: []string{all, "--artifact-tls-dir=/tls"}, says: "mean nothing without --artifact-tls-addr"},
+		"names in a certificate that is given": {args: []string{all, "--artifact-tls-addr=:9443", "--artifact-tls-dir=/tls", "--artifact-tls-names=a"}, says: "set one of them"},
+		"a client certificate over http":       {args: []string{all, "--artifact-client-tls=/tls", "--artifact-server=http://a"}, says: "begins with https://"},
 		"a manager without a name":             {args: []string{all, "--override-manager="}, says: "--override-manager"},
 	}
 	for name, tc := range tests {
@@ -95,6 +100,7 @@ func TestFluxFlags(t *testing.T) {
 			"--events-addr=http://notification-controller.flux-system.svc.cluster.local./", "--watch-all-namespaces=true", "--log-level=info",
 			"--log-encoding=json", "--enable-leader-election", "--storage-path=/data", "--storage-adv-addr=source-controller.flux-system.svc.cluster.local.",
 		}},
+		"those of a server by digest only": {args: []string{"--controllers=source", "--storage-addr=0", "--artifact-tls-addr=:9443", "--artifact-tls-names=a,10.0.0.1"}},
 		"those without effect": {
 			args: []string{"--controllers=source,kustomize", "--ssh-kex-algos=x", "--http-retry=3", "--feature-gates=ExternalArtifact=true"},
 			idle: []string{"--feature-gates=ExternalArtifact=true", "--http-retry", "--ssh-kex-algos"},

@@ -31,7 +31,7 @@ func (c *Config) Bind(fs *pflag.FlagSet, lookup func(string) (string, bool)) {
 	fs.StringVar(&c.MetricsAddr, "metrics-addr", env("METRICS_ADDR", c.MetricsAddr), "address of the metrics endpoint, 0 for none")
 	fs.StringVar(&c.EventsAddr, "events-addr", env("EVENTS_ADDR", c.EventsAddr), "URL that events are posted to")
 	fs.StringVar(&c.HealthAddr, "health-addr", c.HealthAddr, "address of the health endpoints, 0 for none")
-	fs.StringVar(&c.StorageAddr, "storage-addr", env("STORAGE_ADDRESS", c.StorageAddr), "address that artifacts are served on")
+	fs.StringVar(&c.StorageAddr, "storage-addr", env("STORAGE_ADDRESS", c.StorageAddr), "address that artifacts are served on at Flux's paths, 0 for none")
 	fs.StringVar(&c.Storage.Path, "storage-path", env("STORAGE_PATH", c.Storage.Path), "folder of the artifact store")
 	fs.StringVar(&c.Storage.AdvertisedAddr, "storage-adv-addr", env("STORAGE_ADV_ADDR", c.Storage.AdvertisedAddr), "host[:port] in the URLs of artifacts")
 	fs.DurationVar(&c.Storage.RetentionTTL, "artifact-retention-ttl", c.Storage.RetentionTTL, "how long an artifact that is no longer current is kept")
@@ -78,6 +78,11 @@ func (c *Config) bindOwn(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&c.StatementTrust, "statement-trust", c.StatementTrust, "public keys whose artifact statements are believed; empty believes the key below --state-dir")
 	fs.DurationVar(&c.AuditPeriod, "audit-period", c.AuditPeriod, "how often applied objects are compared with the cluster although watches vouch for them; 0 means never")
 	fs.StringVar(&c.ArtifactServer, "artifact-server", c.ArtifactServer, "base URL that artifacts are fetched from; empty means this process, or the source-controller Service")
+	fs.StringVar(&c.ArtifactClientTLS, "artifact-client-tls", c.ArtifactClientTLS, "folder with tls.crt, tls.key and ca.crt for an https --artifact-server")
+	fs.StringVar(&c.Storage.TLSAddr, "artifact-tls-addr", c.Storage.TLSAddr, "address that artifacts are served on by digest, over TLS to clients with a certificate; empty means none")
+	fs.StringVar(&c.Storage.TLSDir, "artifact-tls-dir", c.Storage.TLSDir,
+		"folder with tls.crt, tls.key and ca.crt, the authority of clients, for --artifact-tls-addr; empty makes an authority below --state-dir")
+	fs.StringSliceVar(&c.Storage.TLSNames, "artifact-tls-names", c.Storage.TLSNames, "further names and addresses in the certificate that is made for --artifact-tls-addr")
 	fs.Var((*profileFlag)(&c.Profile), "fips-profile", "strict refuses non-approved algorithms, standard tolerates and reports them")
 }
 

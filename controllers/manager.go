@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"reflect"
@@ -153,24 +152,6 @@ func leaseName(c Config, selected []Descriptor) string {
 		name = selected[0].Component
 	}
 	return rbac.LeaseName(name, c.WatchLabelSelector)
-}
-
-// listen opens the address that artifacts are served on, so that its port is known before anybody is told.
-func listen(ctx context.Context, addr string) (net.Listener, error) {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("--storage-addr %q: %w", addr, err)
-	}
-	return l, nil
-}
-
-// localURL is how this process reaches what it serves itself.
-func localURL(addr net.Addr) string {
-	_, port, err := net.SplitHostPort(addr.String())
-	if err != nil {
-		return "http://" + addr.String()
-	}
-	return "http://" + net.JoinHostPort("127.0.0.1", port)
 }
 
 func hostname() string {

@@ -6,8 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -21,7 +19,6 @@ import (
 	"sluice.dev/sluice/controllers/internal/apply/drift"
 	"sluice.dev/sluice/controllers/internal/apply/health"
 	"sluice.dev/sluice/controllers/internal/apply/ownership"
-	"sluice.dev/sluice/controllers/internal/artifact"
 	"sluice.dev/sluice/controllers/kustomize"
 	"sluice.dev/sluice/controllers/kustomize/decrypt/unwrap"
 	"sluice.dev/sluice/controllers/kustomize/render"
@@ -31,9 +28,7 @@ import (
 	"sluice.dev/sluice/impersonation/tokens"
 	"sluice.dev/sluice/internal/build"
 	"sluice.dev/sluice/internal/oci"
-	"sluice.dev/sluice/internal/transport"
 	"sluice.dev/sluice/internal/verify"
-	"sluice.dev/sluice/internal/verify/attest"
 )
 
 // registerSource adds the source controllers and the server of their artifacts.
@@ -42,21 +37,8 @@ func registerSource(ctx context.Context, p *parts) error {
 	if err != nil {
 		return fmt.Errorf("statement key: %w", err)
 	}
-	if p.storage, err = listen(ctx, p.config.StorageAddr); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(p.config.Storage.Path, 0o700); err != nil {
-		return fmt.Errorf("--storage-path: %w", err)
-	}
-	store, err := artifact.Open(p.config.Storage.Path, artifact.Config{
-		Digests: p.backend, AdvertisedAddress: p.advertised(),
-		RetentionTTL: p.config.Storage.RetentionTTL, RetentionRecords: p.config.Storage.RetentionRecords,
-	})
+	store, err := p.openStore(ctx)
 	if err != nil {
-		return fmt.Errorf("--storage-path: %w", err)
-	}
-	p.closers = append(p.closers, store)
-	if err := p.manager.Add(always(p.serveArtifacts(store.Handler()))); err != nil {
 		return err
 	}
 	temp, err := p.config.tempDir("source")
@@ -81,34 +63,6 @@ func registerSource(ctx context.Context, p *parts) error {
 	wake, err := sources.Register(p.manager, p.deps(recorder), p.harness(source.Name), p.config.Concurrent)
 	p.wakers = append(p.wakers, wake)
 	return err
-}
-
-// advertised is the host in the URLs of artifacts: as configured, else the Service that Flux's manifests make.
-func (p *parts) advertised() string {
-	if p.config.Storage.AdvertisedAddr != "" {
-		return p.config.Storage.AdvertisedAddr
-	}
-	return "source-controller." + p.config.RuntimeNamespace + ".svc.cluster.local."
-}
-
-func (p *parts) serveArtifacts(handler http.Handler) func(context.Context) error {
-	return func(ctx context.Context) error {
-		server := transport.NewServer(handler, transport.ServerOptions{})
-		stopped := make(chan error, 1)
-		go func() { stopped <- server.Serve(p.storage) }()
-		select {
-		case err := <-stopped:
-			return fmt.Errorf("artifact server: %w", err)
-		case <-ctx.Done():
-		}
-		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		err := server.Shutdown(bounded)
-		if ended := <-stopped; err == nil && !errors.Is(ended, http.ErrServerClosed) {
-			err = ended
-		}
-		return err
-	}
 }
 
 // registerKustomize adds the Kustomization controller.
@@ -251,44 +205,6 @@ func components() []string {
 		out = append(out, d.Component)
 	}
 	return out
-}
-
-func (p *parts) fetcher(ctx context.Context) (*artifact.Fetcher, error) {
-	trusted, err := p.trustedStatements(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("statement keys: %w", err)
-	}
-	dir, err := p.config.tempDir("artifacts")
-	if err != nil {
-		return nil, err
-	}
-	client, err := transport.NewClient(transport.ClientOptions{UserAgent: build.Read().UserAgent(program)})
-	if err != nil {
-		return nil, err
-	}
-	f, err := artifact.NewFetcher(artifact.FetcherConfig{
-		Dir: dir, Client: client, Digests: p.backend,
-		Prove: func(ctx context.Context, envelope []byte, digest, revision string, origin verify.Origin) (verify.Proof, error) {
-			return attest.Prove(ctx, envelope, trusted, attest.Expectation{Digest: digest, Revision: revision, Origin: origin})
-		},
-	})
-	if err != nil {
-		return nil, err
-	}
-	p.closers = append(p.closers, f)
-	return f, nil
-}
-
-// artifactServer is where artifacts come from. It is never taken from a status.
-func (p *parts) artifactServer() string {
-	switch {
-	case p.config.ArtifactServer != "":
-		return p.config.ArtifactServer
-	case p.storage != nil:
-		return localURL(p.storage.Addr())
-	default:
-		return "http://" + p.advertised()
-	}
 }
 
 // ledger returns the ledger of this process, which has one however many controllers it runs.

@@ -176,8 +176,11 @@ func (c Config) ociResolve(ctx context.Context, obj *sourcev1.OCIRepository, r *
 	return harness.ErrUnchanged
 }
 
-// latestURL is where whatever is current is served.
+// latestURL is where whatever is current is served; nowhere, where artifacts are served by digest only.
 func latestURL(a *meta.Artifact) string {
+	if !strings.HasSuffix(a.URL, a.Path) {
+		return ""
+	}
 	return strings.TrimSuffix(a.URL, a.Path) + path.Dir(a.Path) + "/" + latestFile
 }
 

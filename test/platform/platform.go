@@ -44,6 +44,8 @@ type Options struct {
 	AgeSecret, VaultConfigMap string
 	// APIServer is the URL at which the controllers reach the API server, that of a proxy for example; empty means directly.
 	APIServer string
+	// Secure serves artifacts by digest over mutual TLS only, and nothing at Flux's paths.
+	Secure bool
 	// Revive lets WaitFor start again what has ended by itself, as a program may that cannot reach the API server at its start.
 	Revive bool
 }
@@ -215,6 +217,19 @@ func (p *Platform) Logs() string {
 }
 
 func (p *Platform) logFile(c rbac.Controller) string { return filepath.Join(p.Dir, string(c)+".log") }
+
+// ArtifactServer is the base URL that artifacts are fetched from.
+func (p *Platform) ArtifactServer() string {
+	if p.options.Secure {
+		return "https://" + p.processes[rbac.Source].storage
+	}
+	return "http://" + p.processes[rbac.Source].storage
+}
+
+// ArtifactClientTLS is the folder with the client certificate that a Secure platform asks for.
+func (p *Platform) ArtifactClientTLS() string {
+	return filepath.Join(p.StateDir(rbac.Source), "artifact-tls", "client")
+}
 
 // StateDir is the --state-dir of a controller.
 func (p *Platform) StateDir(c rbac.Controller) string { return filepath.Join(p.Dir, string(c)) }

@@ -83,10 +83,12 @@ func (p *Platform) Run(t testing.TB, c rbac.Controller) {
 		if old := p.processes[c]; old != nil {
 			address = old.storage // consumers know this one
 		}
-		args = append(args, "--storage-addr="+address, "--storage-adv-addr="+address)
+		args = append(args, p.serving(address)...)
 	default:
-		args = append(args, "--artifact-server=http://"+p.processes[rbac.Source].storage,
-			"--statement-trust="+filepath.Join(p.StateDir(rbac.Source), "statement-key.pem.pub"))
+		args = append(args, "--artifact-server="+p.ArtifactServer(), "--statement-trust="+filepath.Join(p.StateDir(rbac.Source), "statement-key.pem.pub"))
+		if p.options.Secure {
+			args = append(args, "--artifact-client-tls="+p.ArtifactClientTLS())
+		}
 	}
 	cmd := exec.Command(path, args...)
 	cmd.Env = append(withoutGODEBUG(), "KUBECONFIG="+p.kubeconfig(t, c), "RUNTIME_NAMESPACE="+p.Namespace)
@@ -113,15 +115,27 @@ func (p *Platform) Run(t testing.TB, c rbac.Controller) {
 	p.awaitKey(t, c, running)
 }
 
-// awaitKey waits until the source controller has made the key that the other one trusts.
+// serving are the flags of what serves artifacts at an address.
+func (p *Platform) serving(address string) []string {
+	if p.options.Secure {
+		return []string{"--storage-addr=0", "--artifact-tls-addr=" + address, "--storage-adv-addr=" + address}
+	}
+	return []string{"--storage-addr=" + address, "--storage-adv-addr=" + address}
+}
+
+// awaitKey waits until the source controller has made the keys that the other one needs.
 func (p *Platform) awaitKey(t testing.TB, c rbac.Controller, running *process) {
 	t.Helper()
 	if c != rbac.Source {
 		return
 	}
+	awaited := filepath.Join(p.StateDir(c), "statement-key.pem.pub")
+	if p.options.Secure {
+		awaited = filepath.Join(p.ArtifactClientTLS(), "tls.crt") // comes last
+	}
 	deadline := time.Now().Add(30 * time.Second)
 	for time.Now().Before(deadline) {
-		if _, err := os.Stat(filepath.Join(p.StateDir(c), "statement-key.pem.pub")); err == nil {
+		if _, err := os.Stat(awaited); err == nil {
 			return
 		}
 		select {

@@ -17,19 +17,27 @@ const (
 	statementURL = "/v1/statements/"
 )
 
-// Handler serves the store, read-only. It answers from the first moment on, and GET / with 200, which is what the
-// readiness probe of Flux's Deployment asks (spec row S-14). Directories are never listed.
+// Handler serves the store, read-only, by digest and at Flux's paths. It answers from the first moment on, and GET / with 200,
+// which is what the readiness probe of Flux's Deployment asks (spec row S-14). Directories are never listed.
 func (s *Store) Handler() http.Handler {
-	mux := http.NewServeMux()
+	mux := s.digests()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		_, _ = w.Write([]byte("ok\n"))
 	})
-	mux.HandleFunc("GET "+blobURL+"{sum}", s.serveBlob)
-	mux.HandleFunc("GET "+statementURL+"{kind}/{namespace}/{name}/{sum}", s.serveStatement)
 	if !s.config.DigestOnly {
 		mux.HandleFunc("GET /{kind}/{namespace}/{name}/{file}", s.serveFile)
 	}
+	return mux
+}
+
+// DigestHandler serves blobs by digest, statements, and nothing else.
+func (s *Store) DigestHandler() http.Handler { return s.digests() }
+
+func (s *Store) digests() *http.ServeMux {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+blobURL+"{sum}", s.serveBlob)
+	mux.HandleFunc("GET "+statementURL+"{kind}/{namespace}/{name}/{sum}", s.serveStatement)
 	return mux
 }
 

@@ -48,7 +48,7 @@ type Config struct {
 	// RetentionRecords is how many artifacts of an object may be kept beyond doubt, the current one included
 	// (--artifact-retention-records). Zero is 2. See Store.Collect.
 	RetentionRecords int
-	// DigestOnly switches Flux's paths off, for the strict profile.
+	// DigestOnly says that nothing is served at Flux's paths: URLs in a status are those by digest.
 	DigestOnly bool
 	// Limits bound what is stored.
 	Limits Limits
@@ -290,20 +290,25 @@ func (d *digested) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// url returns the address of a path below the Handler.
-func (s *Store) url(p string) string {
+// url returns the address of a path below one of the handlers.
+func (s *Store) url(scheme, p string) string {
 	addr := s.config.AdvertisedAddress
 	if !strings.HasPrefix(addr, "http://") && !strings.HasPrefix(addr, "https://") {
-		addr = "http://" + addr
+		addr = scheme + "://" + addr
 	}
-	return strings.TrimSuffix(addr, "/") + "/" + p
+	return strings.TrimSuffix(addr, "/") + "/" + strings.TrimPrefix(p, "/")
 }
 
-// artifact returns an entry as it stands in a source's status (spec row S-12).
+// artifact returns an entry as it stands in a source's status (spec row S-12). Its URL is Flux's path, or where that is not
+// served, the one by digest.
 func (s *Store) artifact(k Key, e entry) meta.Artifact {
 	p := path.Join(k.path(), e.File)
+	address := s.url("http", p)
+	if s.config.DigestOnly {
+		address = s.url("https", blobURL+e.Sum)
+	}
 	return meta.Artifact{
-		Digest: digestPrefix + e.Sum, Path: p, URL: s.url(p), Revision: e.Revision,
+		Digest: digestPrefix + e.Sum, Path: p, URL: address, Revision: e.Revision,
 		LastUpdateTime: metav1.NewTime(e.Updated), Size: &e.Size, Metadata: e.Metadata,
 	}
 }

@@ -462,6 +462,46 @@ func TestHandler(t *testing.T) {
 	}
 }
 
+// TestDigestHandler asks both handlers: what is not named by a digest is nowhere.
+func TestDigestHandler(t *testing.T) {
+	b := newBed(t, nil)
+	want := b.publish(t, origin("app"), "main-1", map[string]string{"a.yaml": "1"})
+	sum := strings.TrimPrefix(want.Digest, "sha256:")
+	for path, want := range map[string]int{
+		"/v1/blobs/sha256/" + sum: 200, "/v1/statements/gitrepository/team-a/app/" + sum: 200,
+		"/": 404, "/gitrepository/team-a/app/main-1.tar.gz": 404, "/gitrepository/team-a/app/latest.tar.gz": 404,
+		"/gitrepository/team-a/app/": 404, "/v1/blobs/sha256/": 404, "/v1/": 404,
+	} {
+		resp := httptest.NewRecorder()
+		b.store.DigestHandler().ServeHTTP(resp, httptest.NewRequest(http.MethodGet, path, nil))
+		if resp.Code != want {
+			t.Errorf("GET %s: %d, want %d", path, resp.Code, want)
+		}
+	}
+}
+
+func TestAddressesByDigest(t *testing.T) {
+	for advertised, want := range map[string]string{
+		"source-controller.flux-system.svc.cluster.local.": "https://source-controller.flux-system.svc.cluster.local./v1/blobs/sha256/",
+		"https://artifacts.example:8443/":                  "https://artifacts.example:8443/v1/blobs/sha256/",
+	} {
+		s, err := artifact.Open(t.TempDir(), artifact.Config{Digests: backend(t), AdvertisedAddress: advertised, DigestOnly: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = s.Close() })
+		blob, err := s.Copy(t.Context(), strings.NewReader("content"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.Publish(t.Context(), artifact.Key{Kind: "GitRepository", Namespace: "a", Name: "b"},
+			artifact.Publication{Blob: blob, File: "a.tar.gz", Revision: "r", Statement: []byte("{}")})
+		if err != nil || got.URL != want+strings.TrimPrefix(blob.Digest(), "sha256:") || got.Path != "gitrepository/a/b/a.tar.gz" {
+			t.Errorf("%+v, error %v", got, err)
+		}
+	}
+}
+
 func TestOpenRefuses(t *testing.T) {
 	for name, config := range map[string]artifact.Config{
 		"no digests": {AdvertisedAddress: "x"},

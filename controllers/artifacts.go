@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"sluice.dev/sluice/controllers/internal/artifact"
+	"sluice.dev/sluice/internal/build"
+	"sluice.dev/sluice/internal/transport"
+	"sluice.dev/sluice/internal/transport/mutual"
+	"sluice.dev/sluice/internal/verify"
+	"sluice.dev/sluice/internal/verify/attest"
+)
+
+// none switches off what has an address.
+const none = "0"
+
+// served is where this process serves artifacts. The zero served is nowhere.
+type served struct {
+	// plain is Flux's address, and secure the one of digests over mutual TLS; nil where it is off.
+	plain, secure net.Listener
+	// clientDir holds what a client of secure needs; empty where only the operator knows.
+	clientDir string
+}
+
+// openStore opens the artifact store and has the manager serve it.
+func (p *parts) openStore(ctx context.Context) (*artifact.Store, error) {
+	if err := os.MkdirAll(p.config.Storage.Path, 0o700); err != nil {
+		return nil, fmt.Errorf("--storage-path: %w", err)
+	}
+	store, err := artifact.Open(p.config.Storage.Path, artifact.Config{
+		Digests: p.backend, AdvertisedAddress: p.advertised(), DigestOnly: p.config.StorageAddr == none,
+		RetentionTTL: p.config.Storage.RetentionTTL, RetentionRecords: p.config.Storage.RetentionRecords,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("--storage-path: %w", err)
+	}
+	p.closers = append(p.closers, store)
+	return store, errors.Join(p.servePlain(ctx, store), p.serveSecure(ctx, store))
+}
+
+// servePlain serves at Flux's paths, as its consumers know them.
+func (p *parts) servePlain(ctx context.Context, store *artifact.Store) (err error) {
+	if p.config.StorageAddr == none {
+		return nil
+	}
+	if p.served.plain, err = listen(ctx, "--storage-addr", p.config.StorageAddr); err != nil {
+		return err
+	}
+	server := transport.NewServer(store.Handler(), transport.ServerOptions{})
+	return p.manager.Add(always(serving(server, func() error { return server.Serve(p.served.plain) })))
+}
+
+// serveSecure serves by digest, to whoever has a client certificate.
+func (p *parts) serveSecure(ctx context.Context, store *artifact.Store) (err error) {
+	if p.config.Storage.TLSAddr == "" {
+		return nil
+	}
+	dir, err := p.serverIdentity()
+	if err != nil {
+		return err
+	}
+	config, err := mutual.ServerTLS(dir)
+	if err != nil {
+		return fmt.Errorf("--artifact-tls-addr: %w", err)
+	}
+	if p.served.secure, err = listen(ctx, "--artifact-tls-addr", p.config.Storage.TLSAddr); err != nil {
+		return err
+	}
+	server := transport.NewServer(store.DigestHandler(), transport.ServerOptions{TLS: config})
+	return p.manager.Add(always(serving(server, func() error { return server.ServeTLS(p.served.secure, "", "") })))
+}
+
+// serverIdentity returns the folder with the server's certificate: the operator's, or that of an authority of our own.
+func (p *parts) serverIdentity() (string, error) {
+	if dir := p.config.Storage.TLSDir; dir != "" {
+		return dir, nil
+	}
+	authority, err := mutual.Open(mutual.Config{Dir: filepath.Join(p.config.StateDir, "artifact-tls"), Names: p.serverNames()})
+	if err != nil {
+		return "", err
+	}
+	p.closers = append(p.closers, authority)
+	p.served.clientDir = authority.ClientDir()
+	failed := func(err error) {
+		p.log.Error(err, "certificates of the artifact server were not renewed, which is tried again")
+	}
+	return authority.ServerDir(), p.manager.Add(always(func(ctx context.Context) error { return authority.Run(ctx, failed) }))
+}
+
+// serverNames are what consumers may call the artifact server: by its Service, as advertised, where it listens, as the operator
+// says, and from this machine.
+func (p *parts) serverNames() []string {
+	service := "source-controller"
+	names := []string{"localhost", "127.0.0.1", "::1", service, service + "." + p.config.RuntimeNamespace, service + "." + p.config.RuntimeNamespace + ".svc"}
+	names = append(names, p.config.Storage.TLSNames...)
+	for _, address := range []string{p.advertised(), p.config.Storage.TLSAddr} {
+		if _, rest, ok := strings.Cut(address, "://"); ok {
+			address = rest
+		}
+		host, _, err := net.SplitHostPort(address)
+		if err != nil {
+			host = address
+		}
+		if ip := net.ParseIP(host); host != "" && (ip == nil || !ip.IsUnspecified()) {
+			names = append(names, strings.TrimSuffix(host, "."))
+		}
+	}
+	return names
+}
+
+// advertised is the host in the URLs of artifacts: as configured, else the Service that Flux's manifests make.
+func (p *parts) advertised() string {
+	if p.config.Storage.AdvertisedAddr != "" {
+		return p.config.Storage.AdvertisedAddr
+	}
+	return "source-controller." + p.config.RuntimeNamespace + ".svc.cluster.local."
+}
+
+// serving runs a server until ctx ends, and lets it finish what it has begun.
+func serving(server *http.Server, serve func() error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		stopped := make(chan error, 1)
+		go func() { stopped <- serve() }()
+		select {
+		case err := <-stopped:
+			return fmt.Errorf("artifact server: %w", err)
+		case <-ctx.Done():
+		}
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		err := server.Shutdown(bounded)
+		if ended := <-stopped; err == nil && !errors.Is(ended, http.ErrServerClosed) {
+			err = ended
+		}
+		return err
+	}
+}
+
+// fetcher returns what gets artifacts for those who apply them.
+func (p *parts) fetcher(ctx context.Context) (*artifact.Fetcher, error) {
+	trusted, err := p.trustedStatements(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("statement keys: %w", err)
+	}
+	dir, err := p.config.tempDir("artifacts")
+	if err != nil {
+		return nil, err
+	}
+	client, err := p.artifactClient()
+	if err != nil {
+		return nil, err
+	}
+	f, err := artifact.NewFetcher(artifact.FetcherConfig{
+		Dir: dir, Client: client, Digests: p.backend,
+		Prove: func(ctx context.Context, envelope []byte, digest, revision string, origin verify.Origin) (verify.Proof, error) {
+			return attest.Prove(ctx, envelope, trusted, attest.Expectation{Digest: digest, Revision: revision, Origin: origin})
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.closers = append(p.closers, f)
+	return f, nil
+}
+
+// artifactClient reaches the artifact server, with a client certificate where it asks for one.
+func (p *parts) artifactClient() (*http.Client, error) {
+	options := transport.ClientOptions{UserAgent: build.Read().UserAgent(program)}
+	dir := p.config.ArtifactClientTLS
+	if own := p.artifactServer(); dir == "" && p.config.ArtifactServer == "" && strings.HasPrefix(own, "https://") {
+		if dir = p.served.clientDir; dir == "" {
+			return nil, errors.New("--artifact-client-tls: name the folder of a client certificate that the artifact server of --artifact-tls-dir lets in")
+		}
+	}
+	if dir == "" {
+		return transport.NewClient(options)
+	}
+	options.MaxRedirects = -1
+	client, err := mutual.NewClient(dir, options)
+	if err != nil {
+		return nil, fmt.Errorf("--artifact-client-tls: %w", err)
+	}
+	return client, nil
+}
+
+// artifactServer is where artifacts come from. It is never taken from a status.
+func (p *parts) artifactServer() string {
+	switch {
+	case p.config.ArtifactServer != "":
+		return p.config.ArtifactServer
+	case p.served.plain != nil:
+		return localURL("http", p.served.plain.Addr())
+	case p.served.secure != nil:
+		return localURL("https", p.served.secure.Addr())
+	default:
+		return "http://" + p.advertised()
+	}
+}
+
+// listen opens an address that artifacts are served on, so that its port is known before anybody is told.
+func listen(ctx context.Context, flag, addr string) (net.Listener, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("%s %q: %w", flag, addr, err)
+	}
+	return l, nil
+}
+
+// localURL is how this process reaches what it serves itself.
+func localURL(scheme string, addr net.Addr) string {
+	_, port, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		return scheme + "://" + addr.String()
+	}
+	return scheme + "://" + net.JoinHostPort("127.0.0.1", port)
+}

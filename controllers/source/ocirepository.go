@@ -4,6 +4,7 @@ package source
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -89,8 +90,6 @@ func (c Config) ociAdmit(ctx context.Context, obj *sourcev1.OCIRepository, r *oc
 		return unsupported("spec.serviceAccountName")
 	case spec.ProxySecretRef != nil:
 		return unsupported("spec.proxySecretRef")
-	case obj.GetLayerOperation() != sourcev1.OCILayerExtract:
-		return unsupported("spec.layerSelector.operation: " + obj.GetLayerOperation())
 	}
 	return nil
 }
@@ -208,21 +207,44 @@ func (c Config) ociVerify(ctx context.Context, obj *sourcev1.OCIRepository, r *o
 	return nil
 }
 
-// ociPull unpacks the layer and archives it anew, so that ignore rules hold and equal content has an equal digest.
+// ociPull takes the selected layer into the store, piece by piece: what it costs in memory does not depend on its size.
 func (c Config) ociPull(ctx context.Context, obj *sourcev1.OCIRepository, r *ociRun) error {
 	layer, err := r.client.Pull(ctx, r.head, oci.LayerSelector{MediaType: obj.GetLayerMediaType()})
 	if err != nil {
 		return err
 	}
 	defer layer.Close() //nolint:errcheck // what was read has been checked by its digest
+	r.metadata = layer.Annotations
+	if obj.GetLayerOperation() == sourcev1.OCILayerCopy {
+		r.blob, err = c.ociCopy(ctx, layer)
+	} else {
+		r.blob, err = c.ociExtract(ctx, layer, obj.Spec.Ignore)
+	}
+	return err
+}
+
+// ociCopy stores the layer as it is, whatever is in it (spec row S-53). Ignore rules say nothing about it.
+func (c Config) ociCopy(ctx context.Context, layer *oci.Layer) (*artifact.Blob, error) {
+	blob, err := c.Store.Copy(ctx, layer)
+	if err == nil {
+		return blob, nil
+	}
+	if failed, ok := errors.AsType[*fault.Fault](err); ok {
+		return nil, failed // the registry's, told as by whoever asked it
+	}
+	f := fault.Of(fault.New(fault.Retry, sourcev1.ArchiveOperationFailedReason, "store layer %s: %w", layer.Digest, err))
+	f.Condition = sourcev1.StorageOperationFailedCondition
+	return nil, f
+}
+
+// ociExtract unpacks the layer and archives it anew, so that ignore rules hold and equal content has an equal digest.
+func (c Config) ociExtract(ctx context.Context, layer *oci.Layer, rules *string) (*artifact.Blob, error) {
 	content, err := artifact.Extract(ctx, layer, c.TempDir, c.Backend, artifact.Limits{Links: artifact.SkipLinks})
 	if err != nil {
-		return fault.New(fault.Retry, sourcev1.OCILayerOperationFailedReason, "unpack layer %s: %w", layer.Digest, err)
+		return nil, fault.New(fault.Retry, sourcev1.OCILayerOperationFailedReason, "unpack layer %s: %w", layer.Digest, err)
 	}
 	defer content.Close() //nolint:errcheck // it is read only
-	r.metadata = layer.Annotations
-	r.blob, err = c.archive(ctx, content, obj.Spec.Ignore)
-	return err
+	return c.archive(ctx, content, rules)
 }
 
 // ociPublish makes what was pulled the artifact.

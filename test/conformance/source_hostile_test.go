@@ -108,26 +108,31 @@ func (zeros) Read(p []byte) (int, error) {
 
 // hostileServers: what a registry says is held against the digest.
 func hostileServers(t *testing.T, b *sourceBed) {
-	t.Run("a registry that sends other bytes", func(t *testing.T) {
-		t.Parallel()
-		plain, err := gzip.NewReader(bytes.NewReader(tarball(t, map[string]string{"a": "honest"}))) // whose checksum would notice too
-		if err != nil {
-			t.Fatal(err)
-		}
-		archive, err := io.ReadAll(plain)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := b.pusher(t, "lying/app").PushArtifact(t.Context(), "latest", archive, nil); err != nil {
-			t.Fatal(err)
-		}
-		obj := b.oci("lying/app")
-		b.Create(t, obj)
-		b.await(t, obj, failure{reason: sourcev1.OCILayerOperationFailedReason, condition: sourcev1.FetchFailedCondition, says: []string{"sha256 checksum"}}.check)
-		if obj.Status.Artifact != nil {
-			t.Errorf("artifact %+v", obj.Status.Artifact)
-		}
-	})
+	for _, operation := range []string{sourcev1.OCILayerExtract, sourcev1.OCILayerCopy} {
+		t.Run("a registry that sends other bytes to "+operation, func(t *testing.T) {
+			t.Parallel()
+			plain, err := gzip.NewReader(bytes.NewReader(tarball(t, map[string]string{"a": "honest"}))) // whose checksum would notice too
+			if err != nil {
+				t.Fatal(err)
+			}
+			archive, err := io.ReadAll(plain)
+			if err != nil {
+				t.Fatal(err)
+			}
+			repository := "lying/" + operation
+			if _, err := b.pusher(t, repository).PushArtifact(t.Context(), "latest", archive, nil); err != nil {
+				t.Fatal(err)
+			}
+			obj := b.oci(repository, func(s *sourcev1.OCIRepositorySpec) {
+				s.LayerSelector = &sourcev1.OCILayerSelector{Operation: operation}
+			})
+			b.Create(t, obj)
+			b.await(t, obj, failure{reason: sourcev1.OCILayerOperationFailedReason, condition: sourcev1.FetchFailedCondition, says: []string{"sha256 checksum"}}.check)
+			if obj.Status.Artifact != nil {
+				t.Errorf("artifact %+v", obj.Status.Artifact)
+			}
+		})
+	}
 }
 
 // hostileRepositories: trees and objects that no honest client writes.

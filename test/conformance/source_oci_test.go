@@ -3,6 +3,8 @@
 package conformance_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"strings"
 	"testing"
@@ -180,7 +182,6 @@ func testOCIFailures(t *testing.T, b *sourceBed) {
 		"a provider":           {func(s *sourcev1.OCIRepositorySpec) { s.Provider = sourcev1.AmazonOCIProvider }, unsupported("spec.provider: aws")},
 		"a proxy":              {func(s *sourcev1.OCIRepositorySpec) { s.ProxySecretRef = ref("proxy") }, unsupported("spec.proxySecretRef")},
 		"a ServiceAccount":     {func(s *sourcev1.OCIRepositorySpec) { s.ServiceAccountName = "pull" }, unsupported("spec.serviceAccountName")},
-		"a layer as it is":     {func(s *sourcev1.OCIRepositorySpec) { s.LayerSelector = &sourcev1.OCILayerSelector{Operation: "copy"} }, unsupported("spec.layerSelector.operation: copy")},
 		"a layer that is not there": {
 			func(s *sourcev1.OCIRepositorySpec) {
 				s.LayerSelector = &sourcev1.OCILayerSelector{MediaType: "text/plain"}
@@ -291,6 +292,42 @@ func testOCIContent(t *testing.T, b *sourceBed) {
 		}
 		if diff := cmp.Diff(obj.Spec.LayerSelector, obj.Status.ObservedLayerSelector); diff != "" {
 			t.Errorf("observedLayerSelector (-want +got):\n%s", diff)
+		}
+	})
+	t.Run("a layer is stored as it is", func(t *testing.T) {
+		t.Parallel()
+		archive := tarball(t, map[string]string{"a.yaml": "a", "logo.png": "p"})
+		if _, err := b.pusher(t, "copied").Push(t.Context(), "latest", oci.Artifact{Layers: []oci.Blob{
+			{MediaType: oci.FluxContentType, Data: archive}, {MediaType: "text/plain", Data: []byte("no archive")},
+		}}); err != nil {
+			t.Fatal(err)
+		}
+		obj := b.oci("copied", func(s *sourcev1.OCIRepositorySpec) {
+			s.LayerSelector, s.Ignore = &sourcev1.OCILayerSelector{Operation: sourcev1.OCILayerCopy}, new("a.yaml")
+		})
+		b.Create(t, obj)
+		b.await(t, obj, ready)
+		if diff := cmp.Diff(map[string]string{"a.yaml": "a", "logo.png": "p"}, b.download(t, obj.Status.Artifact)); diff != "" {
+			t.Errorf("content (-want +got):\n%s", diff)
+		}
+		if sum := sha256.Sum256(archive); obj.Status.Artifact.Digest != "sha256:"+hex.EncodeToString(sum[:]) {
+			t.Errorf("artifact %s is not the layer", obj.Status.Artifact.Digest)
+		}
+		if !strings.HasSuffix(obj.Status.Artifact.Path, ".tar.gz") {
+			t.Errorf("path %q", obj.Status.Artifact.Path)
+		}
+		b.change(t, obj, `{"layerSelector":{"mediaType":"text/plain"}}`)
+		b.await(t, obj, ready)
+		if _, body := b.get(t, obj.Status.Artifact.URL); string(body) != "no archive" {
+			t.Errorf("the other layer is %q", body)
+		}
+		if diff := cmp.Diff(obj.Spec.LayerSelector, obj.Status.ObservedLayerSelector); diff != "" {
+			t.Errorf("observedLayerSelector (-want +got):\n%s", diff)
+		}
+		b.change(t, obj, `{"layerSelector":{"mediaType":null,"operation":"extract"}}`)
+		b.await(t, obj, ready)
+		if diff := cmp.Diff(map[string]string{"logo.png": "p"}, b.download(t, obj.Status.Artifact)); diff != "" {
+			t.Errorf("content after the change (-want +got):\n%s", diff)
 		}
 	})
 	t.Run("ignore rules hold, and a change makes a new artifact", func(t *testing.T) {

@@ -182,7 +182,11 @@ type contentWriter struct {
 	content *Content
 	out     *bufio.Writer
 	state   hash.Hash
+	buffer  []byte
 }
+
+// copyBuffer is the size of the one buffer through which all files of an archive are copied.
+const copyBuffer = 64 << 10
 
 // newContentWriter begins a content whose data is in dir, in a file that has no name: whatever ends the process, nothing stays
 // behind.
@@ -192,7 +196,7 @@ func newContentWriter(dir string, state hash.Hash) (*contentWriter, error) {
 		return nil, err
 	}
 	content := &Content{data: data, files: map[string]stored{}, folders: map[string][]string{".": nil}}
-	return &contentWriter{content: content, out: bufio.NewWriterSize(data, 256<<10), state: state}, nil
+	return &contentWriter{content: content, out: bufio.NewWriterSize(data, 256<<10), state: state, buffer: make([]byte, copyBuffer)}, nil
 }
 
 // scratch returns a new file in dir that has no name any more.
@@ -236,7 +240,7 @@ func (w *contentWriter) file(name string, mode fs.FileMode, content io.Reader) e
 		return err
 	}
 	w.state.Reset()
-	n, err := io.Copy(io.MultiWriter(w.out, w.state), content)
+	n, err := io.CopyBuffer(io.MultiWriter(w.out, w.state), content, w.buffer)
 	if err != nil {
 		return fmt.Errorf("extract %q: %w", name, err)
 	}

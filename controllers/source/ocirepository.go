@@ -88,8 +88,6 @@ func (c Config) ociAdmit(ctx context.Context, obj *sourcev1.OCIRepository, r *oc
 		return unsupported("spec.provider: " + spec.Provider)
 	case spec.ServiceAccountName != "":
 		return unsupported("spec.serviceAccountName")
-	case spec.ProxySecretRef != nil:
-		return unsupported("spec.proxySecretRef")
 	}
 	return nil
 }
@@ -112,13 +110,17 @@ func (c Config) ociConnect(ctx context.Context, obj *sourcev1.OCIRepository, r *
 	if err != nil {
 		return err
 	}
+	proxy, err := c.proxy(ctx, obj.Namespace, obj.Spec.ProxySecretRef)
+	if err != nil {
+		return err
+	}
 	if obj.Spec.Verify != nil {
 		if r.trust, err = c.ociTrust(ctx, obj); err != nil {
 			return err
 		}
 	}
 	config := oci.Config{
-		Repository: repository, Keychain: keychain, Insecure: obj.Spec.Insecure,
+		Repository: repository, Owner: obj.Namespace, Proxy: proxy, Keychain: keychain, Insecure: obj.Spec.Insecure,
 		TLS: transport.TLS{CA: certificates["ca.crt"], SystemRoots: true, Cert: certificates["tls.crt"], Key: certificates["tls.key"]},
 	}
 	if obj.Spec.Timeout != nil {

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"sync"
 	"time"
 
@@ -37,7 +36,7 @@ const (
 	DefaultLayer     = 256 << 20
 	DefaultTags      = 50_000
 	DefaultReferrers = 256
-	DefaultSessions  = 256
+	DefaultSessions  = 1024
 	DefaultTimeout   = time.Minute
 )
 
@@ -64,12 +63,14 @@ type PoolConfig struct {
 type Config struct {
 	// Repository comes from ParseURL.
 	Repository Repository
+	// Owner is the namespace of who asks. Owners share no session, whatever else is equal.
+	Owner string
 	// Keychain holds the credentials; nil is anonymous.
 	Keychain *Keychain
 	// TLS says whom to trust and as whom to appear.
 	TLS transport.TLS
 	// Proxy is used for every request when set.
-	Proxy *url.URL
+	Proxy transport.Proxy
 	// Insecure permits plain HTTP. HTTPS is still tried first, and its certificate is still checked.
 	Insecure bool
 	// Timeout bounds each call, for Pull up to the Close of its layer. Zero means DefaultTimeout. The caller's context bounds
@@ -78,7 +79,7 @@ type Config struct {
 }
 
 // Pool makes clients and keeps their sessions: connections, what the registry answered to the first ping, and its token.
-// Sources that share registry, credential and TLS configuration share one. All methods may be called by several
+// Sources of one namespace that share registry, credential, proxy and TLS configuration share one. All methods may be called by several
 // goroutines at once.
 type Pool struct {
 	config PoolConfig
@@ -90,8 +91,10 @@ type Pool struct {
 
 // sessionKey holds credentials and keys; like the session itself it stays in memory.
 type sessionKey struct {
+	owner      string
 	host       string
 	insecure   bool
+	anonymous  bool
 	keychain   string
 	proxy      string
 	ca         string
@@ -142,14 +145,14 @@ func (p *Pool) Client(config Config) (*Client, error) {
 
 func keyOf(c Config) sessionKey {
 	key := sessionKey{
-		host: c.Repository.Host(), insecure: c.Insecure, ca: string(c.TLS.CA), cert: string(c.TLS.Cert), key: string(c.TLS.Key),
+		owner: c.Owner, host: c.Repository.Host(), insecure: c.Insecure, anonymous: c.Keychain == nil, ca: string(c.TLS.CA), cert: string(c.TLS.Cert), key: string(c.TLS.Key),
 		serverName: c.TLS.ServerName, system: c.TLS.SystemRoots, skip: c.TLS.SkipVerificationUnsafe,
 	}
 	if c.Keychain != nil {
 		key.keychain = c.Keychain.identity
 	}
-	if c.Proxy != nil {
-		key.proxy = c.Proxy.String()
+	if p := c.Proxy; !p.IsZero() {
+		key.proxy = fmt.Sprintf("%s %q %q", p, p.Username, p.Password)
 	}
 	return key
 }
@@ -212,14 +215,14 @@ func (p *Pool) Close() {
 
 // open makes a session. Retries are few and short: the caller's own back-off does the waiting.
 func (p *Pool) open(config Config) (*session, error) {
-	base, err := transport.NewTransport(transport.ClientOptions{TLS: config.TLS, Proxy: transport.ProxyFromURL(config.Proxy), NoCompression: true})
+	base, err := transport.NewTransport(transport.ClientOptions{TLS: config.TLS, Proxy: config.Proxy, NoCompression: true})
 	if err != nil {
-		return nil, fault.New(fault.Retry, reasonAuthentication, "TLS configuration of %q: %w", config.Repository.Host(), err)
+		return nil, fault.New(fault.Retry, reasonAuthentication, "connection to %q: %w", config.Repository.Host(), err)
 	}
 	options := []remote.Option{
 		remote.WithAuthFromKeychain(config.Keychain),
 		remote.WithTransport(&wire{
-			base: base, insecure: config.Insecure, document: p.config.Limits.Document, layer: p.config.Limits.Layer,
+			base: &login{base: base, now: time.Now}, insecure: config.Insecure, document: p.config.Limits.Document, layer: p.config.Limits.Layer,
 		}),
 		remote.WithRetryBackoff(remote.Backoff{Duration: 100 * time.Millisecond, Factor: 3, Jitter: 0.1, Steps: 2}),
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -20,6 +21,7 @@ import (
 	"sluice.dev/sluice/internal/oci"
 	"sluice.dev/sluice/internal/transport"
 	"sluice.dev/sluice/test/registry"
+	"sluice.dev/sluice/test/waypoint"
 )
 
 // start runs a registry and returns a client of its repository "team/app".
@@ -42,7 +44,12 @@ func serve(t *testing.T, o registry.Options) *registry.Server {
 // client fills in what reaches the server: its CA over TLS, else permission for plain HTTP, and its credential.
 func client(t *testing.T, pool *oci.Pool, server *registry.Server, config oci.Config) *oci.Client {
 	t.Helper()
-	repo, err := oci.ParseURL(server.URL() + "/team/app")
+	return repositoryClient(t, pool, server, "team/app", config)
+}
+
+func repositoryClient(t *testing.T, pool *oci.Pool, server *registry.Server, repository string, config oci.Config) *oci.Client {
+	t.Helper()
+	repo, err := oci.ParseURL(server.URL() + "/" + repository)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,21 +216,118 @@ func TestLayerSelector(t *testing.T) {
 	}
 }
 
-// The credential and the token are asked for once, however many clients share registry and credential.
+// What a registry has answered is not asked again: how to authenticate once for all repositories, a token once for each.
 func TestSessionIsShared(t *testing.T) {
 	server := serve(t, registry.Options{TLS: true, Username: "u", Password: "p", Bearer: true})
 	pool := oci.NewPool(oci.PoolConfig{})
-	push(t, client(t, pool, server, oci.Config{}), "v1", "content")
-	resolve := func() {
-		if _, err := client(t, pool, server, oci.Config{}).Resolve(t.Context(), oci.Reference{Tag: "v1"}); err != nil {
+	resolve := func(repository string, ref oci.Reference) {
+		t.Helper()
+		server.Reset()
+		if _, err := repositoryClient(t, pool, server, repository, oci.Config{}).Resolve(t.Context(), ref); err != nil {
 			t.Fatal(err)
 		}
 	}
-	resolve()
-	server.Reset()
-	resolve()
-	if diff := cmp.Diff([]string{"HEAD /v2/team/app/manifests/v1"}, server.Requests()); diff != "" {
-		t.Errorf("requests of a reconcile in which nothing changed (-want +got):\n%s", diff)
+	for _, repository := range []string{"team/app", "team/other"} {
+		c := repositoryClient(t, oci.NewPool(oci.PoolConfig{}), server, repository, oci.Config{})
+		push(t, c, "1.0.0", "content")
+	}
+	for _, tc := range []struct {
+		name, repository string
+		ref              oci.Reference
+		want             []string
+	}{
+		{"the first", "team/app", oci.Reference{Tag: "1.0.0"}, []string{"GET /v2/", "GET /token", "HEAD /v2/team/app/manifests/1.0.0"}},
+		{"nothing new", "team/app", oci.Reference{Tag: "1.0.0"}, []string{"HEAD /v2/team/app/manifests/1.0.0"}},
+		{"another repository", "team/other", oci.Reference{Tag: "1.0.0"}, []string{"GET /token", "HEAD /v2/team/other/manifests/1.0.0"}},
+		{"a range", "team/other", oci.Reference{SemVer: "1.x"}, []string{"GET /v2/team/other/tags/list", "HEAD /v2/team/other/manifests/1.0.0"}},
+	} {
+		resolve(tc.repository, tc.ref)
+		if diff := cmp.Diff(tc.want, server.Requests()); diff != "" {
+			t.Errorf("requests for %s (-want +got):\n%s", tc.name, diff)
+		}
+	}
+}
+
+// A token that is spent is replaced before it is refused.
+func TestSpentTokenIsReplaced(t *testing.T) {
+	server := serve(t, registry.Options{TLS: true, Username: "u", Password: "p", Bearer: true, TokenLife: time.Second})
+	c := client(t, oci.NewPool(oci.PoolConfig{}), server, oci.Config{})
+	push(t, c, "v1", "content")
+	for range 2 {
+		time.Sleep(1100 * time.Millisecond)
+		server.Reset()
+		if _, err := c.Resolve(t.Context(), oci.Reference{Tag: "v1"}); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]string{"GET /token", "HEAD /v2/team/app/manifests/v1"}, server.Requests()); diff != "" {
+			t.Errorf("requests (-want +got):\n%s", diff)
+		}
+	}
+}
+
+// A registry without TLS is not tried over TLS for each of its repositories.
+func TestPlainRegistryIsRemembered(t *testing.T) {
+	server := serve(t, registry.Options{})
+	pool := oci.NewPool(oci.PoolConfig{})
+	for i, want := range [][]string{{"GET /v2/", "HEAD /v2/app-0/manifests/v1"}, {"HEAD /v2/app-1/manifests/v1"}} {
+		repository := fmt.Sprintf("app-%d", i)
+		push(t, repositoryClient(t, oci.NewPool(oci.PoolConfig{}), server, repository, oci.Config{}), "v1", "content")
+		server.Reset()
+		if _, err := repositoryClient(t, pool, server, repository, oci.Config{}).Resolve(t.Context(), oci.Reference{Tag: "v1"}); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, server.Requests()); diff != "" {
+			t.Errorf("requests (-want +got):\n%s", diff)
+		}
+	}
+}
+
+// Whoever is of another namespace, or says anything else about the registry, starts anew.
+func TestSessionsAreKeptApart(t *testing.T) {
+	server := serve(t, registry.Options{TLS: true})
+	pool := oci.NewPool(oci.PoolConfig{})
+	push(t, client(t, oci.NewPool(oci.PoolConfig{}), server, oci.Config{}), "v1", "content")
+	through := waypoint.Start(t, waypoint.Options{})
+	address, err := url.Parse(through.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody, err := oci.ParseDockerConfig([]byte(`{"auths":{"elsewhere.example":{"username":"u","password":"p"}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	repo, err := oci.ParseURL(server.URL() + "/team/app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	authority := transport.TLS{CA: server.CA()}
+	for name, config := range map[string]oci.Config{
+		"the first":            {TLS: authority},
+		"another namespace":    {TLS: authority, Owner: "other"},
+		"other credentials":    {TLS: authority, Keychain: nobody},
+		"no credentials given": {TLS: authority, Keychain: &oci.Keychain{}},
+		"another authority":    {TLS: transport.TLS{CA: append([]byte("\n"), server.CA()...)}},
+		"the system's too":     {TLS: transport.TLS{CA: server.CA(), SystemRoots: true}},
+		"a proxy":              {TLS: authority, Proxy: transport.ProxyFromURL(address)},
+		"a proxy's user":       {TLS: authority, Proxy: transport.Proxy{URL: address, Username: "u", Password: "p"}},
+	} {
+		config.Repository = repo
+		for i, want := range [][]string{{"GET /v2/", "HEAD /v2/team/app/manifests/v1"}, {"HEAD /v2/team/app/manifests/v1"}} {
+			c, err := pool.Client(config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			server.Reset()
+			if _, err := c.Resolve(t.Context(), oci.Reference{Tag: "v1"}); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, server.Requests()); diff != "" {
+				t.Errorf("%s: requests of run %d (-want +got):\n%s", name, i, diff)
+			}
+		}
+	}
+	if diff := cmp.Diff([]string{server.Host()}, through.Targets()); diff != "" {
+		t.Errorf("where the proxy was sent to (-want +got):\n%s", diff)
 	}
 }
 

@@ -25,7 +25,7 @@ import (
 // ociSpec changes a spec.
 type ociSpec = func(*sourcev1.OCIRepositorySpec)
 
-// testOCIAccess pulls from every kind of registry (S-20, S-50, S-54 for the generic provider, S-55 without proxies).
+// testOCIAccess pulls from every kind of registry (S-20, S-50, S-54 for the generic provider, S-55).
 func testOCIAccess(t *testing.T, b *sourceBed) {
 	files := map[string]string{"a.yaml": "a: b\n"}
 	access := func(server *registry.Server) oci.Config {
@@ -180,7 +180,6 @@ func testOCIFailures(t *testing.T, b *sourceBed) {
 		"a digest in the URL":  {url(b.plain.URL() + "/failures@sha256:" + strings.Repeat("0", 64)), stalled(sourcev1.URLInvalidReason, "digest")},
 		"a URL without a host": {func(s *sourcev1.OCIRepositorySpec) { s.URL, s.Insecure = "oci://org/app", false }, stalled(sourcev1.URLInvalidReason, "host")},
 		"a provider":           {func(s *sourcev1.OCIRepositorySpec) { s.Provider = sourcev1.AmazonOCIProvider }, unsupported("spec.provider: aws")},
-		"a proxy":              {func(s *sourcev1.OCIRepositorySpec) { s.ProxySecretRef = ref("proxy") }, unsupported("spec.proxySecretRef")},
 		"a ServiceAccount":     {func(s *sourcev1.OCIRepositorySpec) { s.ServiceAccountName = "pull" }, unsupported("spec.serviceAccountName")},
 		"a layer that is not there": {
 			func(s *sourcev1.OCIRepositorySpec) {

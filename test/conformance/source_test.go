@@ -18,6 +18,7 @@ func TestSources(t *testing.T) {
 		"oci access":         testOCIAccess,
 		"oci failures":       testOCIFailures,
 		"oci references":     testOCIReferences,
+		"oci proxy":          testOCIProxy,
 		"oci content":        testOCIContent,
 		"cosign":             testCosign,
 		"tenants":            testTenantTrust,

@@ -3,6 +3,7 @@
 package registry
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -37,8 +38,10 @@ type Options struct {
 	// Username and Password ask every request for basic authentication.
 	Username string
 	Password string
-	// Bearer asks for a token instead, which /token gives for Username and Password.
+	// Bearer asks for a token instead, which /token gives for Username and Password, to one repository.
 	Bearer bool
+	// TokenLife is for how long a token is good. Zero is five minutes.
+	TokenLife time.Duration
 	// NoReferrers takes the referrers API away, so that clients fall back to the tag.
 	NoReferrers bool
 	// Wrap, when set, stands between the network and the registry, for a hostile or slow one.
@@ -58,9 +61,16 @@ type Server struct {
 
 	mu       sync.Mutex
 	requests []string
+	tokens   map[string]grant
 }
 
-// token is what Bearer gives out. A fixed one is enough: the tests are about its reuse.
+// grant is what a token is good for.
+type grant struct {
+	scopes []string
+	until  time.Time
+}
+
+// token begins each of those that Bearer gives out.
 const token = "an-opaque-token"
 
 // Start starts a registry. Close it.
@@ -72,7 +82,8 @@ func Start(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	s := &Server{options: o, listener: listener, done: make(chan struct{})}
+	o.TokenLife = cmp.Or(o.TokenLife, 5*time.Minute)
+	s := &Server{options: o, listener: listener, done: make(chan struct{}), tokens: map[string]grant{}}
 	quiet := log.New(io.Discard, "", 0)
 	s.inner = registry.New(registry.Logger(quiet), registry.WithReferrersSupport(!o.NoReferrers))
 	var handler http.Handler = http.HandlerFunc(s.serve)
@@ -154,7 +165,7 @@ func (s *Server) serve(w http.ResponseWriter, req *http.Request) {
 	case s.options.Bearer && req.URL.Path == "/token":
 		s.giveToken(w, req)
 		return
-	case s.options.Bearer && req.Header.Get("Authorization") != "Bearer "+token:
+	case s.options.Bearer && !s.admitted(req):
 		s.challenge(w, fmt.Sprintf(`Bearer realm="%s/token",service="test",scope="repository:%s:pull"`, s.base(), repositoryOf(req.URL.Path)))
 		return
 	case !s.options.Bearer && !s.authorized(req):
@@ -181,6 +192,19 @@ func repositoryOf(path string) string {
 	return path
 }
 
+// admitted reports whether a request carries a token for its repository. The base of the API takes any.
+func (s *Server) admitted(req *http.Request) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	g, ok := s.tokens[strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer ")]
+	if !ok || time.Now().After(g.until) {
+		return false
+	}
+	return req.URL.Path == "/v2/" || slices.ContainsFunc(g.scopes, func(scope string) bool {
+		return strings.HasPrefix(scope, "repository:"+repositoryOf(req.URL.Path)+":")
+	})
+}
+
 func (s *Server) authorized(req *http.Request) bool {
 	user, password, ok := req.BasicAuth()
 	return ok && user == s.options.Username && password == s.options.Password
@@ -198,8 +222,12 @@ func (s *Server) giveToken(w http.ResponseWriter, req *http.Request) {
 		s.challenge(w, `Basic realm="test"`)
 		return
 	}
+	s.mu.Lock()
+	given := fmt.Sprintf("%s-%d", token, len(s.tokens))
+	s.tokens[given] = grant{scopes: req.URL.Query()["scope"], until: time.Now().Add(s.options.TokenLife)}
+	s.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(map[string]any{"token": token, "expires_in": 300})
+	_ = json.NewEncoder(w).Encode(map[string]any{"token": given, "expires_in": int(s.options.TokenLife / time.Second)})
 }
 
 // certificate makes a certificate for loopback that is its own authority.

@@ -5,5 +5,6 @@
 // ocirepository.go; what they share is in publish.go, trust.go and secrets.go.
 //
 // The other kinds of the API group come in time. Package source writes to no cluster object but the status of its own
-// kinds, and never publishes content that the object asked to have verified and that did not verify.
+// kinds, and never publishes content that the object asked to have verified and that did not verify; what it published before
+// verification was asked for it withdraws (withdraw.go).
 package source

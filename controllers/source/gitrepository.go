@@ -28,6 +28,7 @@ type gitRun struct {
 
 	origin    verify.Origin
 	trust     verify.Policy // empty unless verification is asked for
+	demand    demand
 	remote    *git.Remote
 	head      git.Head
 	commit    git.Commit
@@ -51,14 +52,14 @@ func (c Config) GitRepositories() harness.Loop[*sourcev1.GitRepository, gitRun] 
 			return harness.Fields{Suspended: obj.Spec.Suspend, ObservedGeneration: &obj.Status.ObservedGeneration, Request: &obj.Status.ReconcileRequestStatus}
 		},
 		Close: (*gitRun).close,
-		Stages: []harness.Stage[*sourcev1.GitRepository, gitRun]{
+		Stages: withholding([]harness.Stage[*sourcev1.GitRepository, gitRun]{
 			{Name: "admit", Reason: meta.FailedReason, Run: c.gitAdmit},
 			{Name: "connect", Fails: sourcev1.FetchFailedCondition, Reason: sourcev1.AuthenticationFailedReason, Run: c.gitConnect},
 			{Name: "resolve", Fails: sourcev1.FetchFailedCondition, Reason: sourcev1.GitOperationFailedReason, Run: c.gitResolve},
 			{Name: "fetch", Phase: gitPhase, Fails: sourcev1.FetchFailedCondition, Reason: sourcev1.GitOperationFailedReason, Run: c.gitFetch},
 			{Name: "verify", Fails: sourcev1.SourceVerifiedCondition, Reason: sourcev1.VerificationError, Run: c.gitVerify},
 			{Name: "publish", Fails: sourcev1.StorageOperationFailedCondition, Reason: sourcev1.ArchiveOperationFailedReason, Run: c.gitPublish},
-		},
+		}, c.gitWithhold),
 		Success: gitSuccess,
 		Finalize: func(_ context.Context, obj *sourcev1.GitRepository, _ *harness.Notes) error {
 			return c.remove(sourcev1.GitRepositoryKind, obj)
@@ -75,6 +76,8 @@ func (c Config) gitAdmit(ctx context.Context, obj *sourcev1.GitRepository, r *gi
 	r.origin = verify.Origin{
 		Kind: sourcev1.GitRepositoryKind, Namespace: obj.Namespace, Name: obj.Name, UID: string(obj.UID), URL: transport.RedactURL(obj.Spec.URL),
 	}
+	r.demand = c.demands(obj.Namespace, obj.Spec.Verification != nil)
+	r.demand.other = obj.Spec.Verification != nil && !sameMode(obj)
 	if err := c.allowed(ctx, obj, sourcev1.GitRepositoryKind); err != nil {
 		return err
 	}
@@ -95,6 +98,14 @@ func (c Config) gitAdmit(ctx context.Context, obj *sourcev1.GitRepository, r *gi
 
 // gitConnect reads credentials and trusted keys.
 func (c Config) gitConnect(ctx context.Context, obj *sourcev1.GitRepository, r *gitRun) error {
+	if obj.Spec.Verification != nil {
+		trust, err := c.gitTrust(ctx, obj)
+		r.demand = r.demand.believing(trust, err)
+		if err != nil {
+			return err
+		}
+		r.trust = trust
+	}
 	data, err := c.secretData(ctx, obj.Namespace, obj.Spec.SecretRef)
 	if err != nil {
 		return err
@@ -106,11 +117,6 @@ func (c Config) gitConnect(ctx context.Context, obj *sourcev1.GitRepository, r *
 	proxy, err := c.proxy(ctx, obj.Namespace, obj.Spec.ProxySecretRef)
 	if err != nil {
 		return err
-	}
-	if obj.Spec.Verification != nil {
-		if r.trust, err = c.gitTrust(ctx, obj); err != nil {
-			return err
-		}
 	}
 	r.remote, err = git.New(git.Config{
 		URL: obj.Spec.URL, Auth: auth, Proxy: proxy, Policy: c.FIPS, UserAgent: c.UserAgent, TempDir: c.TempDir,
@@ -145,6 +151,15 @@ func (c Config) gitResolve(ctx context.Context, obj *sourcev1.GitRepository, r *
 	obj.Status.Artifact = &held
 	noteArtifact(&r.Notes, r.statement, wanted, stored(&held))
 	return harness.ErrUnchanged
+}
+
+// gitWithhold takes out of service what a run that failed leaves unverified.
+func (c Config) gitWithhold(ctx context.Context, obj *sourcev1.GitRepository, r *gitRun) error {
+	gone, err := c.withdraw(ctx, r.origin, r.demand, obj.Status.Artifact, obj.Status.Conditions, &r.Notes)
+	if gone {
+		obj.Status.Artifact, obj.Status.SourceVerificationMode = nil, nil
+	}
+	return err
 }
 
 // sameMode reports whether the artifact in store was verified in the mode that the spec asks for now.

@@ -33,6 +33,7 @@ type ociRun struct {
 
 	origin    verify.Origin
 	trust     verify.Policy // empty unless verification is asked for
+	demand    demand
 	client    *oci.Client
 	head      oci.Descriptor
 	statement verify.Statement
@@ -56,14 +57,14 @@ func (c Config) OCIRepositories() harness.Loop[*sourcev1.OCIRepository, ociRun] 
 			return harness.Fields{Suspended: obj.Spec.Suspend, ObservedGeneration: &obj.Status.ObservedGeneration, Request: &obj.Status.ReconcileRequestStatus}
 		},
 		Close: (*ociRun).close,
-		Stages: []harness.Stage[*sourcev1.OCIRepository, ociRun]{
+		Stages: withholding([]harness.Stage[*sourcev1.OCIRepository, ociRun]{
 			{Name: "admit", Reason: meta.FailedReason, Run: c.ociAdmit},
 			{Name: "connect", Fails: sourcev1.FetchFailedCondition, Reason: sourcev1.AuthenticationFailedReason, Run: c.ociConnect},
 			{Name: "resolve", Fails: sourcev1.FetchFailedCondition, Reason: sourcev1.OCIPullFailedReason, Run: c.ociResolve},
 			{Name: "verify", Phase: ociPhase, Fails: sourcev1.SourceVerifiedCondition, Reason: sourcev1.VerificationError, Run: c.ociVerify},
 			{Name: "pull", Fails: sourcev1.FetchFailedCondition, Reason: sourcev1.OCIPullFailedReason, Run: c.ociPull},
 			{Name: "publish", Fails: sourcev1.StorageOperationFailedCondition, Reason: sourcev1.ArchiveOperationFailedReason, Run: c.ociPublish},
-		},
+		}, c.ociWithhold),
 		Success: ociSuccess,
 		Finalize: func(_ context.Context, obj *sourcev1.OCIRepository, _ *harness.Notes) error {
 			return c.remove(sourcev1.OCIRepositoryKind, obj)
@@ -80,6 +81,7 @@ func (c Config) ociAdmit(ctx context.Context, obj *sourcev1.OCIRepository, r *oc
 	r.origin = verify.Origin{
 		Kind: sourcev1.OCIRepositoryKind, Namespace: obj.Namespace, Name: obj.Name, UID: string(obj.UID), URL: obj.Spec.URL,
 	}
+	r.demand = c.demands(obj.Namespace, obj.Spec.Verify != nil)
 	if err := c.allowed(ctx, obj, sourcev1.OCIRepositoryKind); err != nil {
 		return err
 	}
@@ -94,6 +96,14 @@ func (c Config) ociAdmit(ctx context.Context, obj *sourcev1.OCIRepository, r *oc
 
 // ociConnect reads credentials, authorities and trusted keys.
 func (c Config) ociConnect(ctx context.Context, obj *sourcev1.OCIRepository, r *ociRun) error {
+	if obj.Spec.Verify != nil {
+		trust, err := c.ociTrust(ctx, obj)
+		r.demand = r.demand.believing(trust, err)
+		if err != nil {
+			return err
+		}
+		r.trust = trust
+	}
 	repository, err := oci.ParseURL(obj.Spec.URL)
 	if err != nil {
 		return err
@@ -113,11 +123,6 @@ func (c Config) ociConnect(ctx context.Context, obj *sourcev1.OCIRepository, r *
 	proxy, err := c.proxy(ctx, obj.Namespace, obj.Spec.ProxySecretRef)
 	if err != nil {
 		return err
-	}
-	if obj.Spec.Verify != nil {
-		if r.trust, err = c.ociTrust(ctx, obj); err != nil {
-			return err
-		}
 	}
 	config := oci.Config{
 		Repository: repository, Owner: obj.Namespace, Proxy: proxy, Keychain: keychain, Insecure: obj.Spec.Insecure,
@@ -175,6 +180,15 @@ func (c Config) ociResolve(ctx context.Context, obj *sourcev1.OCIRepository, r *
 	obj.Status.Artifact, obj.Status.URL = &held, latestURL(&held) // the advertised address may have changed
 	noteArtifact(&r.Notes, r.statement, wanted, stored(&held))
 	return harness.ErrUnchanged
+}
+
+// ociWithhold takes out of service what a run that failed leaves unverified.
+func (c Config) ociWithhold(ctx context.Context, obj *sourcev1.OCIRepository, r *ociRun) error {
+	gone, err := c.withdraw(ctx, r.origin, r.demand, obj.Status.Artifact, obj.Status.Conditions, &r.Notes)
+	if gone {
+		obj.Status.Artifact, obj.Status.URL = nil, ""
+	}
+	return err
 }
 
 // latestURL is where whatever is current is served; nowhere, where artifacts are served by digest only.

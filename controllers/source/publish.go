@@ -87,19 +87,25 @@ func (c Config) current(ctx context.Context, origin verify.Origin, n *harness.No
 	if !ok {
 		return meta.Artifact{}, verify.Claim{}, false
 	}
-	envelope, err := c.Store.Statement(key, held.Digest)
-	if err != nil {
+	claim, ok := c.claimed(ctx, held, origin)
+	if !ok {
 		return meta.Artifact{}, verify.Claim{}, false
+	}
+	return held, claim, true
+}
+
+// claimed returns what the platform has stated about an artifact in store.
+func (c Config) claimed(ctx context.Context, held meta.Artifact, origin verify.Origin) (verify.Claim, bool) {
+	envelope, err := c.Store.Statement(artifact.KeyOf(origin), held.Digest)
+	if err != nil {
+		return verify.Claim{}, false
 	}
 	trusted, err := attest.NewTrustedKeys(c.Backend, c.Key.PublicPEM())
 	if err != nil {
-		return meta.Artifact{}, verify.Claim{}, false
+		return verify.Claim{}, false
 	}
 	proof, err := attest.Prove(ctx, envelope, trusted, attest.Expectation{Digest: held.Digest, Revision: held.Revision, Origin: origin})
-	if err != nil {
-		return meta.Artifact{}, verify.Claim{}, false
-	}
-	return held, proof.Claim(), true
+	return proof.Claim(), err == nil
 }
 
 // stored is the message about an artifact in store.

@@ -28,9 +28,9 @@ func (c Config) secretData(ctx context.Context, namespace string, ref *meta.Loca
 		return nil, fault.New(fault.Retry, sourcev1.AuthenticationFailedReason, "secret %q not found: create it, or mend the reference", key)
 	case apierrors.IsForbidden(err):
 		return nil, fault.New(fault.Retry, sourcev1.AuthenticationFailedReason,
-			"secret %q: source-controller may not read Secrets in namespace %q: apply the tenant's roles: %w", key, namespace, err)
+			"secret %q: source-controller may not read Secrets in namespace %q: apply the tenant's roles: %w", key, namespace, unreadable{err})
 	case err != nil:
-		return nil, fault.New(fault.Retry, sourcev1.AuthenticationFailedReason, "secret %q: %w", key, err)
+		return nil, fault.New(fault.Retry, sourcev1.AuthenticationFailedReason, "secret %q: %w", key, unreadable{err})
 	}
 	return secret.Data, nil
 }
@@ -50,3 +50,9 @@ func (c Config) proxy(ctx context.Context, namespace string, ref *meta.LocalObje
 	}
 	return p, nil
 }
+
+// unreadable is an error after which nothing is known about a Secret, not even whether there is one.
+type unreadable struct{ error }
+
+// Unwrap returns the API server's error.
+func (u unreadable) Unwrap() error { return u.error }

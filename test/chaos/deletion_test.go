@@ -283,7 +283,7 @@ func TestDeletionFindsEveryName(t *testing.T) {
 }
 
 // TestUnverifiedContentIsNotApplied is about weakness W32: when verification is asked for, what was fetched before it was and
-// has no signature is applied no more, although the source still serves it. What it brought is deleted with its owner all the same.
+// has no signature is served and applied no more. What it brought stays until then, and is deleted with its owner all the same.
 func TestUnverifiedContentIsNotApplied(t *testing.T) {
 	l := newLab(t, 2)
 	asked := map[string]func(a *app){
@@ -309,8 +309,11 @@ func TestUnverifiedContentIsNotApplied(t *testing.T) {
 				}
 				return nil
 			})
-			if a.source.GetArtifact() == nil {
-				t.Fatal("the source serves nothing any more: this test is about what it still serves")
+			if a.source.GetArtifact() != nil {
+				t.Errorf("the source still serves %+v", a.source.GetArtifact())
+			}
+			if !l.there(t, configMapOf(ns, "unsigned")) {
+				t.Error("what was applied is gone with the artifact")
 			}
 			l.remove(t, configMapOf(ns, "unsigned"))
 			l.restart()
@@ -323,8 +326,8 @@ func TestUnverifiedContentIsNotApplied(t *testing.T) {
 				}
 				return nil
 			})
-			if ready := apimeta.FindStatusCondition(a.Status.Conditions, meta.ReadyCondition); ready == nil || ready.Status != metav1.ConditionFalse {
-				t.Errorf("%s is %+v, want False", meta.ReadyCondition, ready)
+			if ready := apimeta.FindStatusCondition(a.Status.Conditions, meta.ReadyCondition); ready == nil || ready.Status != metav1.ConditionFalse || ready.Reason != meta.ArtifactFailedReason {
+				t.Errorf("%s is %+v, want False (%s)", meta.ReadyCondition, ready, meta.ArtifactFailedReason)
 			}
 			if l.there(t, configMapOf(ns, "unsigned")) {
 				t.Error("unverified content was applied")

@@ -26,6 +26,7 @@ func TestSources(t *testing.T) {
 		"api":                testSourceAPI,
 		"life":               testSourceLife,
 		"artifact":           testSourceArtifact,
+		"withdrawal":         testWithdrawal,
 		"good state is kept": testGoodStateIsKept,
 	} {
 		t.Run(name, func(t *testing.T) {

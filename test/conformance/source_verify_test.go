@@ -222,24 +222,27 @@ func testGitVerification(t *testing.T, b *sourceBed) {
 		b.setSecret(t, secret, map[string][]byte{sshEntry: keys.stranger.Authorized})
 		b.ask(t, obj)
 		b.await(t, obj, unverified("InvalidCommitSignature", "no trusted key").check)
-		b.keeps(t, obj, before)
+		b.withdrawn(t, obj, before)
 		b.setSecret(t, secret, map[string][]byte{"other.sshpub": keys.ssh.Authorized})
 		b.ask(t, obj)
 		b.await(t, obj, verified("other.sshpub"))
-		b.keeps(t, obj, before)
+		b.serves(t, obj, before)
 	})
 	t.Run("verification that is asked for later is done", func(t *testing.T) {
 		t.Parallel()
 		obj := b.git(b.repo(t, map[string]string{"a": "b"}))
 		b.Create(t, obj)
 		b.await(t, obj, ready)
+		before := *obj.Status.Artifact
 		if apimeta.FindStatusCondition(obj.Status.Conditions, sourcev1.SourceVerifiedCondition) != nil {
 			t.Errorf("%+v", obj.Status.Conditions)
 		}
 		b.change(t, obj, `{"verify":{"mode":"HEAD","secretRef":{"name":"`+b.secret(t, trust)+`"}}}`)
 		b.await(t, obj, unverified("InvalidCommitSignature", "no signature").check)
+		b.withdrawn(t, obj, before)
 		b.change(t, obj, `{"verify":null}`)
 		b.await(t, obj, ready)
+		b.serves(t, obj, before)
 		if apimeta.FindStatusCondition(obj.Status.Conditions, sourcev1.SourceVerifiedCondition) != nil {
 			t.Errorf("%+v", obj.Status.Conditions)
 		}
@@ -371,11 +374,11 @@ func testCosign(t *testing.T, b *sourceBed) {
 		b.setSecret(t, secret, map[string][]byte{cosignEntry: other.PublicPEM()})
 		b.ask(t, obj)
 		b.await(t, obj, unverified(sourcev1.VerificationError, cosignEntry).check)
-		b.keeps(t, obj, before)
+		b.withdrawn(t, obj, before)
 		b.setSecret(t, secret, map[string][]byte{"renamed.pub": key.PublicPEM()})
 		b.ask(t, obj)
 		b.await(t, obj, verified("renamed.pub"))
-		b.keeps(t, obj, before)
+		b.serves(t, obj, before)
 		b.event(t, obj, "Normal", "NewArtifact", "stored artifact for digest")
 	})
 	testKeyless(t, b)
@@ -494,12 +497,24 @@ func testTenantTrust(t *testing.T, b *sourceBed) {
 	}
 	t.Run("a change of the parameters is noticed at once", func(t *testing.T) {
 		t.Parallel()
-		obj := ociOf(t, b.tenants.cosign)
-		obj.Namespace, obj.Spec.Verify.SecretRef = b.Tenants[1], nil
-		b.Create(t, obj)
+		obj, former := ociOf(t, b.tenants.cosign), ociOf(t, b.tenants.stranger)
+		for _, o := range []*sourcev1.OCIRepository{obj, former} {
+			o.Namespace, o.Spec.Verify.SecretRef = b.Tenants[1], nil
+			b.Create(t, o)
+		}
+		formerGit := gitOf(t, b.tenants.strangerSSH)
+		formerGit.Namespace = b.Tenants[1]
+		b.Create(t, formerGit)
 		b.await(t, obj, unverified(sourcev1.VerificationError, "release").check)
+		b.await(t, former, verified("release"))
+		b.await(t, formerGit, verified("maintainer"))
+		before, beforeGit := *former.Status.Artifact, *formerGit.Status.Artifact
 		b.SetParameters(t, b.grants(b.Namespace, b.Tenants, b.tenants, b.tenants))
 		b.await(t, obj, verified("release"))
 		b.event(t, obj, "Normal", "NewArtifact", "stored artifact")
+		b.await(t, former, unverified(sourcev1.VerificationError, "release").check)
+		b.withdrawn(t, former, before)
+		b.await(t, formerGit, unverified("InvalidCommitSignature", "no trusted key").check)
+		b.withdrawn(t, formerGit, beforeGit)
 	})
 }

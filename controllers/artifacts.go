@@ -39,13 +39,48 @@ func (p *parts) openStore(ctx context.Context) (*artifact.Store, error) {
 	}
 	store, err := artifact.Open(p.config.Storage.Path, artifact.Config{
 		Digests: p.backend, AdvertisedAddress: p.advertised(), DigestOnly: p.config.StorageAddr == none,
-		RetentionTTL: p.config.Storage.RetentionTTL, RetentionRecords: p.config.Storage.RetentionRecords,
+		RetentionTTL: p.config.Storage.RetentionTTL, RetentionRecords: p.config.Storage.RetentionRecords, Damaged: p.damaged,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("--storage-path: %w", err)
 	}
 	p.closers = append(p.closers, store)
-	return store, errors.Join(p.servePlain(ctx, store), p.serveSecure(ctx, store))
+	return store, errors.Join(
+		p.servePlain(ctx, store), p.serveSecure(ctx, store), p.scrub(store),
+		p.manager.AddReadyzCheck("artifacts", func(*http.Request) error { return store.Check() }),
+	)
+}
+
+// damaged has an artifact fetched again.
+func (p *parts) damaged(k artifact.Key, why error) {
+	p.log.Error(why, "an artifact is not what was stored, and is fetched again", "source", k.String())
+	p.mend(k)
+}
+
+// scrubSpeed is how many bytes a second a scrub reads: a few percent of a core, and of a disk.
+const scrubSpeed = 64 << 20
+
+// scrub has the manager read the store again now and then.
+func (p *parts) scrub(store *artifact.Store) error {
+	every := p.config.Storage.ScrubInterval
+	if every == 0 {
+		return nil
+	}
+	return p.manager.Add(always(func(ctx context.Context) error {
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(every):
+			}
+			start := time.Now()
+			seen, err := store.Scrub(ctx, scrubSpeed)
+			if err != nil {
+				return nil //nolint:nilerr // the process is ending
+			}
+			p.log.V(1).Info("artifacts were read again", "files", seen.Files, "bytes", seen.Bytes, "damaged", seen.Damaged, "took", time.Since(start).String())
+		}
+	}))
 }
 
 // servePlain serves at Flux's paths, as its consumers know them.

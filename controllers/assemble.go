@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"sluice.dev/sluice/compliance/ledger"
+	"sluice.dev/sluice/controllers/internal/artifact"
 	"sluice.dev/sluice/controllers/internal/events"
 	"sluice.dev/sluice/controllers/internal/harness"
 	"sluice.dev/sluice/internal/build"
@@ -47,6 +48,7 @@ type parts struct {
 	evidence *ledger.Ledger // nil before the first controller asks for it
 	closers  []io.Closer
 	wakers   []func(context.Context)
+	mend     func(artifact.Key) // makes a source run whose artifact is damaged; set before anything runs
 }
 
 func assemble(ctx context.Context, c Config, m ctrl.Manager, log logr.Logger) (*parts, error) {

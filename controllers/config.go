@@ -133,6 +133,8 @@ type StorageConfig struct {
 	// RetentionTTL and RetentionRecords say which old artifacts are kept.
 	RetentionTTL     time.Duration
 	RetentionRecords int
+	// ScrubInterval is how often everything in the store is read again, to find damage before a consumer does. Zero means never.
+	ScrubInterval time.Duration
 	// TLSAddr is where artifacts are served by digest, over TLS and to clients with a certificate only. Empty means nowhere.
 	TLSAddr string
 	// TLSDir is the folder with the server's certificate and the authority of its clients: tls.crt, tls.key and ca.crt. Empty
@@ -157,7 +159,7 @@ func NewConfig() Config {
 		DependencyRequeue:         30 * time.Second,
 		WatchConfigsLabelSelector: meta.LabelKeyWatch + "=" + meta.LabelValueWatchEnabled,
 		JitterPercent:             5,
-		Storage:                   StorageConfig{Path: "/data", RetentionTTL: time.Minute, RetentionRecords: 2},
+		Storage:                   StorageConfig{Path: "/data", RetentionTTL: time.Minute, RetentionRecords: 2, ScrubInterval: time.Hour},
 		StateDir:                  "/state",
 		Profile:                   fips.Strict,
 	}
@@ -249,6 +251,9 @@ func (c Config) checkArtifacts() (errs []error) {
 		wrong("--artifact-tls-dir and --artifact-tls-names mean nothing without --artifact-tls-addr")
 	} else if c.StorageAddr == none && slices.Contains(c.Controllers, "source") {
 		wrong("--storage-addr=0 leaves artifacts unserved: set --artifact-tls-addr")
+	}
+	if c.Storage.ScrubInterval < 0 {
+		wrong("--artifact-scrub-interval %s: must not be negative; 0 means never", c.Storage.ScrubInterval)
 	}
 	if c.Storage.TLSDir != "" && len(c.Storage.TLSNames) > 0 {
 		wrong("--artifact-tls-names is about the certificate that is made without --artifact-tls-dir: set one of them")

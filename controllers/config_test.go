@@ -46,6 +46,7 @@ func TestValidate(t *testing.T) {
 		"age where it is tolerated":            {args: []string{all, "--sops-age-secret=keys", "--fips-profile=standard"}},
 		"configs that cannot be chosen":        {args: []string{all, "--watch-configs-label-selector=a=b=c"}, says: "--watch-configs-label-selector"},
 		"configs of any label":                 {args: []string{all, "--watch-configs-label-selector="}},
+		"a scrub before time":                  {args: []string{all, "--artifact-scrub-interval=-1s"}, says: "--artifact-scrub-interval"},
 		"artifacts served nowhere":             {args: []string{all, "--storage-addr=0"}, says: "--storage-addr=0 leaves artifacts unserved: set --artifact-tls-addr"},
 		"artifacts by digest only":             {args: []string{all, "--storage-addr=0", "--artifact-tls-addr=:9443"}},
 		"certificates for no server":           {args: []string{all, "--artifact-tls-dir=/tls"}, says: "mean nothing without --artifact-tls-addr"},

@@ -60,9 +60,12 @@ func registerSource(ctx context.Context, p *parts) error {
 	if err != nil {
 		return err
 	}
-	wake, err := sources.Register(p.manager, p.deps(recorder), p.harness(source.Name), p.config.Concurrent)
-	p.wakers = append(p.wakers, wake)
-	return err
+	wakers, err := sources.Register(p.manager, p.deps(recorder), p.harness(source.Name), p.config.Concurrent)
+	if err != nil {
+		return err
+	}
+	p.mend, p.wakers = wakers.One, append(p.wakers, wakers.All)
+	return nil
 }
 
 // registerKustomize adds the Kustomization controller.

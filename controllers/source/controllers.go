@@ -49,23 +49,18 @@ func (c Config) refusals(kind string) evidence.Refusals {
 	return evidence.Refusals{Ledger: c.Ledger, Kind: sourcev1.GroupVersion.WithKind(kind), Now: c.Now}
 }
 
-// Register adds a controller for every kind to a manager. The function it returns makes every source run again, because policy or
-// trust has changed.
-func (c Config) Register(m manager.Manager, deps harness.Deps, config harness.Config, concurrent int) (wakeAll func(context.Context), err error) {
+// Register adds a controller for every kind to a manager, and returns what makes sources run again.
+func (c Config) Register(m manager.Manager, deps harness.Deps, config harness.Config, concurrent int) (Wakers, error) {
 	in := installation{manager: m, deps: deps, config: config, concurrent: concurrent}
-	var wakers []func(context.Context)
+	var wakers Wakers
 	for _, register := range c.kinds() {
-		wake, err := register(in)
+		waker, err := register(in)
 		if err != nil {
 			return nil, err
 		}
-		wakers = append(wakers, wake)
+		wakers = append(wakers, waker)
 	}
-	return func(ctx context.Context) {
-		for _, wake := range wakers {
-			wake(ctx)
-		}
-	}, nil
+	return wakers, nil
 }
 
 // kinds are the controllers of this package, one for each kind.

@@ -77,8 +77,9 @@ func (c Config) collect(ctx context.Context, origin verify.Origin) {
 // fetched again, so it is no error; damage is told (spec row S-15).
 func (c Config) current(ctx context.Context, origin verify.Origin, n *harness.Notes) (meta.Artifact, verify.Claim, bool) {
 	key := artifact.KeyOf(origin)
+	_, had := c.Store.Current(key)
 	if err := c.Store.Verify(ctx, key); err != nil {
-		if errors.Is(err, artifact.ErrDigest) {
+		if had && (errors.Is(err, artifact.ErrDigest) || errors.Is(err, artifact.ErrMissing)) {
 			n.AddEvent(events.Event{Severity: events.Error, Reason: artifactDamaged, Message: fmt.Sprintf("fetching again: %s", err)})
 		}
 		return meta.Artifact{}, verify.Claim{}, false

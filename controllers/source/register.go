@@ -4,14 +4,17 @@ package source
 
 import (
 	"context"
+	"strings"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 
+	"sluice.dev/sluice/controllers/internal/artifact"
 	"sluice.dev/sluice/controllers/internal/harness"
 )
 
@@ -23,31 +26,58 @@ type installation struct {
 	concurrent int
 }
 
-// registration adds the controller of one kind and returns what makes all objects of that kind run again.
-type registration func(in installation) (wakeAll func(context.Context), err error)
+// registration adds the controller of one kind and returns what makes objects of that kind run again.
+type registration func(in installation) (kindWaker, error)
+
+// kindWaker makes objects of a kind run again.
+type kindWaker struct {
+	kind string
+	all  func(context.Context)
+	one  *harness.Waker
+}
+
+// Wakers make sources run again.
+type Wakers []kindWaker
+
+// All makes every source run again, because policy or trust has changed.
+func (w Wakers) All(ctx context.Context) {
+	for _, k := range w {
+		k.all(ctx)
+	}
+}
+
+// One makes one source run again, because of its artifact.
+func (w Wakers) One(k artifact.Key) {
+	for _, of := range w {
+		if strings.EqualFold(of.kind, k.Kind) {
+			of.one.Wake(types.NamespacedName{Namespace: k.Namespace, Name: k.Name}, 0)
+		}
+	}
+}
 
 // watch adds to a controller what else starts its objects beside a change of their own.
 type watch func(m manager.Manager, b *builder.Builder) error
 
 // register makes the registration of a loop under the name it has in metrics and logs.
 func register[T harness.Object, W any](name string, loop harness.Loop[T, W], list client.ObjectList, watches ...watch) registration {
-	return func(in installation) (func(context.Context), error) {
+	return func(in installation) (kindWaker, error) {
 		waker := &harness.Waker{}
 		r, err := harness.New(loop, in.deps, in.config)
 		if err != nil {
-			return nil, err
+			return kindWaker{}, err
 		}
 		b := builder.ControllerManagedBy(in.manager).Named(name).For(loop.New(), builder.WithPredicates(harness.Changes())).
 			WatchesRawSource(waker).
 			WithOptions(controller.Options{MaxConcurrentReconciles: in.concurrent, RateLimiter: r.RateLimiter()})
 		for _, add := range watches {
 			if err := add(in.manager, b); err != nil {
-				return nil, err
+				return kindWaker{}, err
 			}
 		}
-		return func(ctx context.Context) {
+		all := func(ctx context.Context) {
 			wakeListed(ctx, in.manager.GetClient(), list.DeepCopyObject().(client.ObjectList), waker)
-		}, b.Complete(r)
+		}
+		return kindWaker{kind: loop.Kind, all: all, one: waker}, b.Complete(r)
 	}
 }
 

@@ -46,6 +46,8 @@ type Options struct {
 	APIServer string
 	// Secure serves artifacts by digest over mutual TLS only, and nothing at Flux's paths.
 	Secure bool
+	// Probes gives each controller an address for its health endpoints (HealthURL).
+	Probes bool
 	// Revive lets WaitFor start again what has ended by itself, as a program may that cannot reach the API server at its start.
 	Revive bool
 }
@@ -230,6 +232,9 @@ func (p *Platform) ArtifactServer() string {
 func (p *Platform) ArtifactClientTLS() string {
 	return filepath.Join(p.StateDir(rbac.Source), "artifact-tls", "client")
 }
+
+// HealthURL is where a controller answers to probes.
+func (p *Platform) HealthURL(c rbac.Controller) string { return "http://" + p.processes[c].health }
 
 // StateDir is the --state-dir of a controller.
 func (p *Platform) StateDir(c rbac.Controller) string { return filepath.Join(p.Dir, string(c)) }

@@ -32,6 +32,7 @@ type process struct {
 	cmd     *exec.Cmd
 	ended   chan struct{}
 	storage string
+	health  string
 }
 
 // build builds the program once in a test process.
@@ -73,8 +74,12 @@ func (p *Platform) Run(t testing.TB, c rbac.Controller) {
 		t.Fatal(err)
 	}
 	address := freeAddress(t)
+	health := "0"
+	if p.options.Probes {
+		health = freeAddress(t)
+	}
 	args := append([]string{
-		"--controllers=" + string(c), "--state-dir=" + state, "--storage-path=" + storage, "--metrics-addr=0", "--health-addr=0",
+		"--controllers=" + string(c), "--state-dir=" + state, "--storage-path=" + storage, "--metrics-addr=0", "--health-addr=" + health,
 		"--watch-label-selector=" + p.selector(), "--policy-parameters=" + p.parameters, "--min-retry-delay=100ms",
 		"--sops-age-secret=" + p.options.AgeSecret, "--sops-vault-configmap=" + p.options.VaultConfigMap,
 	}, p.options.Flags...)
@@ -104,7 +109,7 @@ func (p *Platform) Run(t testing.TB, c rbac.Controller) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	running := &process{cmd: cmd, ended: make(chan struct{}), storage: address}
+	running := &process{cmd: cmd, ended: make(chan struct{}), storage: address, health: health}
 	go func() {
 		defer close(running.ended)
 		_ = cmd.Wait()  // a killed process always returns an error

@@ -27,6 +27,7 @@ import (
 type bed struct {
 	dir     string
 	store   *artifact.Store
+	opened  *artifact.Store
 	key     *sign.Key
 	keys    attest.TrustedKeys
 	server  *httptest.Server
@@ -37,6 +38,28 @@ type bed struct {
 	// wrap, if set, stands in front of the store's handler.
 	wrap atomic.Pointer[func(next http.Handler) http.Handler]
 	now  atomic.Pointer[time.Time]
+	// damaged are the objects that the store has told of.
+	damaged told
+}
+
+// told collects what a store tells of.
+type told struct {
+	mu   sync.Mutex
+	what []string
+}
+
+func (d *told) add(k artifact.Key, why error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.what = append(d.what, k.String()+": "+why.Error())
+}
+
+func (d *told) take() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	out := d.what
+	d.what = nil
+	return out
 }
 
 func backend(t testing.TB) fips.Backend {
@@ -91,13 +114,17 @@ func newBed(t testing.TB, change func(*artifact.FetcherConfig)) *bed {
 // reopen opens the folder as the next process would.
 func (b *bed) reopen(t testing.TB) *artifact.Store {
 	t.Helper()
+	if b.opened != nil {
+		_ = b.opened.Close()
+	}
 	s, err := artifact.Open(b.dir, artifact.Config{
 		Digests: backend(t), AdvertisedAddress: "source-controller.flux-system.svc.cluster.local.",
-		Now: func() time.Time { return *b.now.Load() },
+		Now: func() time.Time { return *b.now.Load() }, Damaged: b.damaged.add,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	b.opened = s
 	t.Cleanup(func() { _ = s.Close() })
 	return s
 }

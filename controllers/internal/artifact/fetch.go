@@ -201,7 +201,7 @@ func (f *Fetcher) prove(ctx context.Context, want Want, sum, base string) (verif
 	if err != nil {
 		return verify.Proof{}, err
 	}
-	body, err := f.get(ctx, f.config.Client, base+statementURL+path.Join(k.path(), sum), maxStatement)
+	body, err := f.get(ctx, f.config.Client, base+statementURL+path.Join(k.path(), sum)+"?revision="+url.QueryEscape(want.Revision), maxStatement)
 	if errors.Is(err, ErrMissing) {
 		// A kind of its own would punish a consumer that is late by one revision: the source's next status starts it again.
 		return verify.Proof{}, fault.New(fault.Wait, meta.ArtifactFailedReason,

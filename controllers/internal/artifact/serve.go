@@ -3,10 +3,17 @@
 package artifact
 
 import (
+	"bytes"
+	"crypto"
+	"encoding/hex"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"net/http"
 	"path"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -17,14 +24,11 @@ const (
 	statementURL = "/v1/statements/"
 )
 
-// Handler serves the store, read-only, by digest and at Flux's paths. It answers from the first moment on, and GET / with 200,
-// which is what the readiness probe of Flux's Deployment asks (spec row S-14). Directories are never listed.
+// Handler serves the store, read-only, by digest and at Flux's paths. It answers from the first moment on, and GET / with what
+// Check says, which is what the readiness probe of Flux's Deployment asks (spec row S-14). Directories are never listed.
 func (s *Store) Handler() http.Handler {
 	mux := s.digests()
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-		_, _ = w.Write([]byte("ok\n"))
-	})
+	mux.HandleFunc("GET /{$}", s.serveCheck)
 	if !s.config.DigestOnly {
 		mux.HandleFunc("GET /{kind}/{namespace}/{name}/{file}", s.serveFile)
 	}
@@ -41,19 +45,26 @@ func (s *Store) digests() *http.ServeMux {
 	return mux
 }
 
+func (s *Store) serveCheck(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	answer := "ok"
+	if err := s.Check(); err != nil {
+		answer = err.Error()
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	_, _ = fmt.Fprintln(w, answer)
+}
+
 // serveBlob serves content by digest, for as long as something refers to it.
 func (s *Store) serveBlob(w http.ResponseWriter, r *http.Request) {
 	sum := r.PathValue("sum")
-	s.mu.Lock()
-	known := isSum(sum) && s.refs[sum] > 0
-	s.mu.Unlock()
-	if !known {
+	if !isSum(sum) {
 		http.NotFound(w, r)
 		return
 	}
 	w.Header().Set("Cache-Control", "private, max-age=31536000, immutable")
-	w.Header().Set("ETag", `"`+digestPrefix+sum+`"`)
-	s.serve(w, r, blobPath(sum), "application/octet-stream", time.Time{})
+	s.send(w, r, sum, "application/octet-stream")
 }
 
 // serveFile serves content at Flux's path. The path is looked up in the record; it is no path on disk.
@@ -66,8 +77,8 @@ func (s *Store) serveFile(w http.ResponseWriter, r *http.Request) {
 		http.NotFound(w, r)
 		return
 	}
-	w.Header().Set("ETag", `"`+digestPrefix+e.Sum+`"`)
-	s.serve(w, r, blobPath(e.Sum), mediaType(e.File), e.Updated)
+	w.Header().Set("Last-Modified", e.Updated.UTC().Format(http.TimeFormat))
+	s.send(w, r, e.Sum, mediaType(e.File))
 }
 
 // mediaType is told by the name; content is never sniffed.
@@ -82,22 +93,49 @@ func mediaType(file string) string {
 	}
 }
 
-// serveStatement serves the statement about one artifact of one object.
+// serveStatement serves the statement about one artifact of one object; of one revision of it, where the query names one.
 func (s *Store) serveStatement(w http.ResponseWriter, r *http.Request) {
-	k, err := Key{Kind: r.PathValue("kind"), Namespace: r.PathValue("namespace"), Name: r.PathValue("name")}.checked()
-	if err != nil || !isSum(r.PathValue("sum")) {
+	k := Key{Kind: r.PathValue("kind"), Namespace: r.PathValue("namespace"), Name: r.PathValue("name")}
+	s.mu.Lock()
+	e, ok := s.records[k].content(r.PathValue("sum"), r.URL.Query().Get("revision"))
+	s.mu.Unlock()
+	if !ok {
 		http.NotFound(w, r)
 		return
 	}
-	// It changes when the same content gets another revision.
-	w.Header().Set("Cache-Control", "no-cache")
-	s.serve(w, r, statementPath(k, r.PathValue("sum")), "application/vnd.dsse+json", time.Time{})
+	data, err := s.disk.readSmall(statementPath(k, e.Statement), maxStatement)
+	if errors.Is(err, ErrMissing) {
+		http.NotFound(w, r)
+		return
+	}
+	if err != nil {
+		http.Error(w, "the store cannot be read", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Cache-Control", "no-cache") // it changes with the key that signs it
+	w.Header().Set("Content-Type", "application/vnd.dsse+json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
 }
 
-// serve answers with a regular file of the store, or with 404.
-func (s *Store) serve(w http.ResponseWriter, r *http.Request, name, mediaType string, modified time.Time) {
-	f, err := s.root.Open(name)
+// send answers with content, or with 404. It is hashed on its way, and the end of it is held back until the digest is known, so
+// that nobody ever has the whole of something else: what does not match ends as a broken connection.
+func (s *Store) send(w http.ResponseWriter, r *http.Request, sum, mediaType string) {
+	release, ok := s.hold(sum)
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	defer release()
+	header := w.Header()
+	header.Set("ETag", `"`+digestPrefix+sum+`"`)
+	if slices.Contains(strings.Split(r.Header.Get("If-None-Match"), ", "), header.Get("ETag")) {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	f, err := s.disk.root.Open(blobPath(sum))
 	if errors.Is(err, fs.ErrNotExist) {
+		s.doubt(sum, fmt.Errorf("its file is gone: %w", ErrMissing))
 		http.NotFound(w, r)
 		return
 	}
@@ -106,11 +144,75 @@ func (s *Store) serve(w http.ResponseWriter, r *http.Request, name, mediaType st
 		return
 	}
 	defer func() { _ = f.Close() }()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
 		http.NotFound(w, r)
 		return
 	}
-	w.Header().Set("Content-Type", mediaType)
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	http.ServeContent(w, r, "", modified, f)
+	header.Set("Content-Type", mediaType)
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Content-Length", strconv.FormatInt(info.Size(), 10))
+	if r.Method == http.MethodHead {
+		return
+	}
+	begun, err := s.stream(w, f, sum)
+	if err == nil || errors.Is(err, errReader) { // there is nobody to be told
+		return
+	}
+	s.doubt(sum, err)
+	if begun {
+		panic(http.ErrAbortHandler)
+	}
+	for name := range header {
+		header.Del(name)
+	}
+	http.NotFound(w, r)
+}
+
+// errReader is about whoever downloads, not about the content.
+var errReader = errors.New("download was given up")
+
+// heldBack is how much of the end is not sent before the digest is known.
+const heldBack = 64 << 10
+
+// stream copies content whose digest is sum. It reports whether anything was sent.
+func (s *Store) stream(w http.ResponseWriter, f io.Reader, sum string) (begun bool, err error) {
+	state, err := s.config.Digests.Hash(crypto.SHA256)
+	if err != nil {
+		return false, err
+	}
+	send := func(p []byte) error {
+		if len(p) == 0 {
+			return nil
+		}
+		if !begun {
+			w.WriteHeader(http.StatusOK)
+		}
+		begun = true
+		if _, err := w.Write(p); err != nil {
+			return fmt.Errorf("%w: %w", errReader, err)
+		}
+		return nil
+	}
+	// While one buffer is read into, the other holds what was read before.
+	next, held := make([]byte, heldBack), make([]byte, 0, heldBack)
+	for more := true; more; {
+		n, err := io.ReadFull(f, next[:heldBack])
+		more = err == nil
+		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+			return begun, fmt.Errorf("its file cannot be read: %w", err)
+		}
+		if n == 0 {
+			break
+		}
+		_, _ = state.Write(next[:n]) // a hash never fails
+		if err := send(held); err != nil {
+			return begun, err
+		}
+		next, held = held[:heldBack], next[:n]
+	}
+	if hex.EncodeToString(state.Sum(nil)) != sum {
+		return begun, ErrDigest
+	}
+	return begun, send(held)
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sluice.dev/sluice/controllers/internal/artifact"
 	"sluice.dev/sluice/internal/build"
 	"sluice.dev/sluice/internal/transport"
@@ -46,6 +47,7 @@ func (p *parts) openStore(ctx context.Context) (*artifact.Store, error) {
 	}
 	p.closers = append(p.closers, store)
 	return store, errors.Join(
+		metrics.Registry.Register(artifact.NewCollector(store)),
 		p.servePlain(ctx, store), p.serveSecure(ctx, store), p.scrub(store),
 		p.manager.AddReadyzCheck("artifacts", func(*http.Request) error { return store.Check() }),
 	)

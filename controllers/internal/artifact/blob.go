@@ -124,6 +124,7 @@ func (s *Store) unref(sum string) {
 	delete(s.refs, sum)
 	delete(s.sound, sum)
 	delete(s.doubtful, sum)
+	delete(s.asked, sum)
 	// A file that cannot be removed now is removed at the next start, when nothing refers to it.
 	_ = s.disk.discard(blobPath(sum))
 }

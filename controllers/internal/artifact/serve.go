@@ -98,6 +98,9 @@ func (s *Store) serveStatement(w http.ResponseWriter, r *http.Request) {
 	k := Key{Kind: r.PathValue("kind"), Namespace: r.PathValue("namespace"), Name: r.PathValue("name")}
 	s.mu.Lock()
 	e, ok := s.records[k].content(r.PathValue("sum"), r.URL.Query().Get("revision"))
+	if ok {
+		s.asked[e.Sum] = s.config.Now() // who wants the statement wants the content next
+	}
 	s.mu.Unlock()
 	if !ok {
 		http.NotFound(w, r)
@@ -121,7 +124,7 @@ func (s *Store) serveStatement(w http.ResponseWriter, r *http.Request) {
 // send answers with content, or with 404. It is hashed on its way, and the end of it is held back until the digest is known, so
 // that nobody ever has the whole of something else: what does not match ends as a broken connection.
 func (s *Store) send(w http.ResponseWriter, r *http.Request, sum, mediaType string) {
-	release, ok := s.hold(sum)
+	release, ok := s.lend(sum)
 	if !ok {
 		http.NotFound(w, r)
 		return
@@ -167,6 +170,17 @@ func (s *Store) send(w http.ResponseWriter, r *http.Request, sum, mediaType stri
 		header.Del(name)
 	}
 	http.NotFound(w, r)
+}
+
+// lend is hold for somebody who asked.
+func (s *Store) lend(sum string) (release func(), ok bool) {
+	release, ok = s.hold(sum)
+	if ok {
+		s.mu.Lock()
+		s.asked[sum] = s.config.Now()
+		s.mu.Unlock()
+	}
+	return release, ok
 }
 
 // errReader is about whoever downloads, not about the content.

@@ -95,6 +95,8 @@ type Store struct {
 	sound map[string]stamp
 	// doubtful are files that somebody found damaged, with the time. They are not served until they are hashed or written again.
 	doubtful map[string]time.Time
+	// asked is when content was asked for last.
+	asked map[string]time.Time
 
 	check checked
 }
@@ -118,6 +120,7 @@ func Open(dir string, config Config) (*Store, error) {
 	s := &Store{
 		config: config.withDefaults(), disk: d,
 		records: map[Key]record{}, refs: map[string]int{}, sound: map[string]stamp{}, doubtful: map[string]time.Time{},
+		asked: map[string]time.Time{},
 	}
 	if err := s.recover(); err != nil {
 		return nil, errors.Join(fmt.Errorf("artifact store: %w", err), d.close())

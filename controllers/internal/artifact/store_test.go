@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"sluice.dev/sluice/controllers/internal/artifact"
 )
@@ -332,6 +333,75 @@ func TestCollect(t *testing.T) {
 	}
 	if got := len(files(t, b.dir)); got != 3 {
 		t.Errorf("%d files left, want blob, statement and record: %v", got, files(t, b.dir))
+	}
+}
+
+// TestCollectKeepsWhatIsAskedFor: a consumer that is late and goes on asking keeps what it asks for, but not for ever.
+func TestCollectKeepsWhatIsAskedFor(t *testing.T) {
+	b := newBed(t, nil)
+	o := origin("app")
+	old := b.publish(t, o, "main-1", map[string]string{"a.yaml": "1"})
+	b.publish(t, o, "main-2", map[string]string{"a.yaml": "2"})
+	b.publish(t, origin("other"), "main-1", map[string]string{"a.yaml": "1"})
+	url := "/v1/blobs/sha256/" + strings.TrimPrefix(old.Digest, "sha256:")
+	for range 11 {
+		if removed, err := b.store.Collect(t.Context(), artifact.KeyOf(o)); err != nil || len(removed) != 0 {
+			t.Fatalf("removed %v, error %v", removed, err)
+		}
+		if code, _, err := b.download(t, url); code != http.StatusOK || err != nil {
+			t.Fatalf("GET of what is asked for: %d, error %v", code, err)
+		}
+		b.advance(50 * time.Second)
+	}
+	b.advance(55 * time.Second)
+	if removed, err := b.store.Collect(t.Context(), artifact.KeyOf(o)); err != nil || len(removed) != 1 {
+		t.Errorf("ten times the TTL after it was superseded: removed %v, error %v", removed, err)
+	}
+	// Another object still has the content.
+	if code, _, err := b.download(t, url); code != http.StatusOK || err != nil {
+		t.Errorf("content of another object: %d, error %v", code, err)
+	}
+}
+
+func TestUsage(t *testing.T) {
+	b := newBed(t, nil)
+	size := func(name string, content string) int64 {
+		t.Helper()
+		b.publish(t, origin(name), fmt.Sprint("main-", content[0]), map[string]string{"a": content})
+		a, _ := b.store.Current(artifact.KeyOf(origin(name)))
+		return *a.Size
+	}
+	old := size("one", noise(1, 5000))
+	want := artifact.Usage{Objects: 2, Files: 2, Superseded: old}
+	want.Current = size("one", noise(2, 7000))
+	size("two", noise(2, 7000)) // counts once
+	if diff := cmp.Diff(want, b.store.Usage()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	reg := prometheus.NewRegistry()
+	if err := reg.Register(artifact.NewCollector(b.store)); err != nil {
+		t.Fatal(err)
+	}
+	families, err := reg.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			name := f.GetName()
+			for _, l := range m.GetLabel() {
+				name += " " + l.GetValue()
+			}
+			got[name] = m.GetGauge().GetValue()
+		}
+	}
+	shown := map[string]float64{
+		"sluice_artifact_store_bytes current": float64(want.Current), "sluice_artifact_store_bytes superseded": float64(old),
+		"sluice_artifact_store_files": 2, "sluice_artifact_store_objects": 2, "sluice_artifact_store_doubtful_files": 0,
+	}
+	if diff := cmp.Diff(shown, got); diff != "" {
+		t.Errorf("metrics (-want +got):\n%s", diff)
 	}
 }
 

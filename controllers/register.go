@@ -27,6 +27,7 @@ import (
 	"sluice.dev/sluice/impersonation/clusters"
 	"sluice.dev/sluice/impersonation/tokens"
 	"sluice.dev/sluice/internal/build"
+	"sluice.dev/sluice/internal/git"
 	"sluice.dev/sluice/internal/oci"
 	"sluice.dev/sluice/internal/verify"
 )
@@ -45,6 +46,11 @@ func registerSource(ctx context.Context, p *parts) error {
 	if err != nil {
 		return err
 	}
+	mirrors, err := git.OpenMirrors(filepath.Join(p.config.StateDir, "git"), git.DefaultMirrorBytes)
+	if err != nil {
+		return fmt.Errorf("--state-dir: %w", err)
+	}
+	p.closers = append(p.closers, mirrors)
 	refused, err := p.ledger(ctx)
 	if err != nil {
 		return err
@@ -53,7 +59,7 @@ func registerSource(ctx context.Context, p *parts) error {
 	sources := source.Config{
 		Ledger: refused, Secrets: p.manager.GetAPIReader(), Store: store, Decider: p.decider, Grants: p.policy.Parameters,
 		IsPlatform: p.config.IsPlatform, OwnNamespaces: p.config.platformNamespaces(),
-		Backend: p.backend, FIPS: p.fips, Key: key, Registries: oci.NewPool(oci.PoolConfig{UserAgent: agent}),
+		Backend: p.backend, FIPS: p.fips, Key: key, Registries: oci.NewPool(oci.PoolConfig{UserAgent: agent}), Mirrors: mirrors,
 		Producer: agent, UserAgent: agent, TempDir: temp, Now: time.Now,
 	}
 	recorder, err := p.recorder(source.Name)

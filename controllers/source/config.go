@@ -10,6 +10,7 @@ import (
 	"sluice.dev/sluice/controllers/internal/artifact"
 	"sluice.dev/sluice/controllers/internal/evidence"
 	"sluice.dev/sluice/internal/fips"
+	"sluice.dev/sluice/internal/git"
 	"sluice.dev/sluice/internal/oci"
 	"sluice.dev/sluice/internal/sign"
 	"sluice.dev/sluice/policy"
@@ -39,6 +40,8 @@ type Config struct {
 	Key *sign.Key
 	// Registries keeps sessions with OCI registries.
 	Registries *oci.Pool
+	// Mirrors keeps what was fetched of Git repositories.
+	Mirrors *git.Mirrors
 	// Producer names program and version in statements, UserAgent in requests.
 	Producer, UserAgent string
 	// TempDir is where content lies while it is looked at.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"k8s.io/utils/ptr"
@@ -120,10 +121,21 @@ func (c Config) gitConnect(ctx context.Context, obj *sourcev1.GitRepository, r *
 	}
 	r.remote, err = git.New(git.Config{
 		URL: obj.Spec.URL, Auth: auth, Proxy: proxy, Policy: c.FIPS, UserAgent: c.UserAgent, TempDir: c.TempDir,
+		Mirrors: c.Mirrors, Owner: gitOwner(obj),
 		// Policy rule 5 decides about plain http; where it allows a host, Flux's habit of sending credentials is kept (spec row S-38).
 		AllowInsecureCredentials: c.FIPS.Profile != fips.Strict,
 	})
 	return err
+}
+
+// gitOwner says who shares what was fetched: the sources of a namespace that read a repository as the same one. Whether that one
+// may read it, the server is asked every time.
+func gitOwner(obj *sourcev1.GitRepository) string {
+	secret := ""
+	if obj.Spec.SecretRef != nil {
+		secret = obj.Spec.SecretRef.Name
+	}
+	return strings.Join([]string{obj.Namespace, secret, obj.Spec.Provider, obj.Spec.ServiceAccountName}, "/")
 }
 
 // gitResolve asks where the reference points, and notices when the artifact in store is what would be fetched.

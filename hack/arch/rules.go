@@ -57,8 +57,8 @@ func rooms() []room {
 		}},
 		{"controllers", []string{
 			"controllers/internal", "controllers/source", "controllers/kustomize", "compliance/ledger", "impersonation", "internal/build",
-			"internal/fault", "internal/fips", "internal/oci", "internal/sign", "internal/transport", "internal/verify", "policy", "policy/engine",
-			"policy/parameters",
+			"internal/fault", "internal/fips", "internal/git", "internal/oci", "internal/sign", "internal/transport", "internal/verify", "policy",
+			"policy/engine", "policy/parameters",
 		}},
 
 		// What ships and what people run.

@@ -246,11 +246,11 @@ const maxTagChain = 8
 
 // resolveTag follows an annotated tag to its commit and returns it with the commit as target. Only what the objects say
 // counts, not what the server advertised. A tag of a tag names its target by id, so the outer signature covers the chain.
-func (p *pack) resolveTag(hash string) (*Tag, error) {
+func (o *objects) resolveTag(hash string) (*Tag, error) {
 	var outer *Tag
 	next := hash
 	for range maxTagChain {
-		content, err := p.read(next, plumbing.TagObject)
+		content, err := o.read(next, plumbing.TagObject)
 		if err != nil {
 			return nil, err
 		}

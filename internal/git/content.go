@@ -15,7 +15,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
-// Content is the files of a commit. They stay in the pack they came in, a temporary file without a name, and each is
+// Content is the files of a commit. They stay in the packs they came in, open files that may have lost their names, and each is
 // inflated when it is opened: one is in memory at a time, and none on disk.
 type Content struct {
 	// Files and Bytes count the files.
@@ -25,14 +25,14 @@ type Content struct {
 	Skipped []string
 
 	root    *node
-	pack    *pack
+	objects *objects
 	explain func(error) error
 }
 
 // newContent indexes the files below a tree.
-func newContent(ctx context.Context, p *pack, tree string, limits Limits) (*Content, error) {
-	c := &Content{pack: p}
-	w := walker{pack: p, limits: limits, content: c}
+func newContent(ctx context.Context, o *objects, tree string, limits Limits) (*Content, error) {
+	c := &Content{objects: o}
+	w := walker{objects: o, limits: limits, content: c}
 	entries, err := w.tree(ctx, tree, ".", 1)
 	if err != nil {
 		return nil, err
@@ -45,8 +45,8 @@ func newContent(ctx context.Context, p *pack, tree string, limits Limits) (*Cont
 // file whose content is not what its name says cannot be opened; the *fs.PathError wraps a fault as Remote.Fetch returns it.
 func (c *Content) FS() fs.FS { return files{c} }
 
-// Close releases the pack.
-func (c *Content) Close() error { return c.pack.close() }
+// Close releases the packs.
+func (c *Content) Close() error { return c.objects.close() }
 
 // node is a file or a directory. It describes itself, as a directory's entry and after Stat.
 type node struct {
@@ -74,6 +74,14 @@ func (n *node) IsDir() bool { return n.mode.IsDir() }
 
 // Sys implements fs.FileInfo.
 func (n *node) Sys() any { return nil }
+
+// ContentID names the content of a file: the same name, the same bytes. It is empty for a directory.
+func (n *node) ContentID() string {
+	if n.IsDir() {
+		return ""
+	}
+	return "git:" + n.id.String()
+}
 
 // Type implements fs.DirEntry.
 func (n *node) Type() fs.FileMode { return n.mode.Type() }
@@ -119,7 +127,7 @@ func (f files) find(op, name string) (*node, error) {
 
 // read returns the content of a file.
 func (f files) read(op, name string, n *node) ([]byte, error) {
-	content, err := f.content.pack.read(n.id.String(), plumbing.BlobObject)
+	content, err := f.content.objects.read(n.id.String(), plumbing.BlobObject)
 	if err != nil {
 		return nil, &fs.PathError{Op: op, Path: name, Err: f.content.explain(fmt.Errorf("file %q: %w", name, err))}
 	}

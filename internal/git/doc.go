@@ -2,10 +2,11 @@
 
 // Package git reads Git repositories over http, https and ssh, as far as a source needs: it resolves a reference without
 // cloning ([Remote.Resolve]), and downloads one commit ([Remote.Fetch]): what a signature check needs to know about it and its
-// tag ([Commit], [Tag]), and its files as an fs.FS over the downloaded pack ([Content]), without a checkout.
+// tag ([Commit], [Tag]), and its files as an fs.FS over the downloaded packs ([Content]), without a checkout. What was fetched
+// may be kept in [Mirrors]: then a commit costs what it changes.
 //
-// Everything a server sends is bounded ([Limits]): the reference advertisement, the pack on its way to a temporary file,
-// each object's size before it is inflated, the sum of all, and the number, size and depth of the files. Every object used
+// Everything a server sends is bounded ([Limits]): the reference advertisement, the pack on its way to a file, each object's
+// size before it is inflated, the sum of all, and the number, size and depth of the files. Every object used
 // is hashed again, with SHA-1 collision detection, against the name under which it was asked for. Object ids are
 // identifiers, not a security function (docs/fips.md): integrity rests on TLS or SSH, and on the artifact's digest.
 //
@@ -13,8 +14,7 @@
 // internal/fips, credentials over plain http unless allowed, trees with unsafe names, and SHA-256 repositories (by name:
 // go-git cannot read them). It skips symbolic links, submodules and Git's own dot files.
 //
-// It checks no signature (internal/verify/gitsig does), makes no archive (controllers/internal/artifact does), writes to
-// no remote, and keeps nothing between two calls but a content that is open. go-git is used to scan pack files and to apply
-// deltas, no more: its parser trusts announced sizes, and its transports keep a process-wide registry, read error bodies
-// without bound and cannot be given FIPS algorithm lists per call.
+// It checks no signature (internal/verify/gitsig does), makes no archive (controllers/internal/artifact does) and writes to no
+// remote. go-git is used for the names of objects and to apply deltas, no more: its parser trusts announced sizes, and its
+// transports keep a process-wide registry, read error bodies without bound and cannot be given FIPS algorithm lists per call.
 package git

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"errors"
 	"io"
+	"os"
 	"slices"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -15,15 +16,30 @@ import (
 // indexer finds the objects of a pack and their names in one pass, and refuses what is beyond the limits before it is
 // inflated. go-git's own parser, which trusts announced sizes and inflates each object twice, is not used.
 type indexer struct {
-	*pack
-
+	pack   *pack
 	limits Limits
+	held   *objects // what earlier packs have
+	read   *objects // the pack itself, read by place
+	scan   *scanner
 	total  int64
+
+	rows []object // in the order of their offsets
+	ids  map[plumbing.Hash]int
 	// deltas are the objects that can be resolved once their base, the key, is.
 	deltas map[int][]int
 	// waiting are deltas whose base is known by name alone and has not been seen.
 	waiting map[plumbing.Hash][]int
 }
+
+// object is one object of a pack while it is indexed.
+type object struct {
+	row
+	at    int64 // where its header begins
+	below int   // the object of the pack that it is a delta against, or noBase
+}
+
+// noBase is the base of an object that is no delta, or one against an object of an earlier pack.
+const noBase = -1
 
 // maxChain is how many deltas may lie between an object and a whole one: what Git itself can make (pack-objects.h,
 // OE_DEPTH_BITS).
@@ -31,24 +47,33 @@ const maxChain = 4095
 
 // The complaints about a pack; packError adds that it is damaged.
 var (
-	errShort = errors.New("an object is shorter than announced")
+	errShort = errors.New("an object is not as long as announced")
 	errKind  = errors.New("an object is of no known type")
 	errDelta = errors.New("a delta has no sizes")
 	errBase  = errors.New("a delta is against an object that is not there")
 	errChain = errors.New("a chain of deltas is too long")
 )
 
-func newIndexer(p *pack, limits Limits) *indexer {
-	return &indexer{pack: p, limits: limits, deltas: map[int][]int{}, waiting: map[plumbing.Hash][]int{}}
+func newIndexer(file *os.File, limits Limits, held *objects) (*indexer, error) {
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	p := &pack{file: file, size: info.Size()}
+	return &indexer{
+		pack: p, limits: limits, held: held, read: newObjects(held.ctx, limits, p),
+		scan: newScanner(&interruptible{ctx: held.ctx, r: io.NewSectionReader(file, 0, info.Size())}),
+		ids:  map[plumbing.Hash]int{}, deltas: map[int][]int{}, waiting: map[plumbing.Hash][]int{},
+	}, nil
 }
 
 // run reads the pack from its beginning.
 func (x *indexer) run() error {
-	_, count, err := x.scanner.Header()
+	count, err := x.scan.start()
 	if err != nil {
 		return err
 	}
-	if int64(count) > x.limits.Objects {
+	if count > x.limits.Objects {
 		return &LimitError{What: "the number of objects", Limit: x.limits.Objects}
 	}
 	for range count {
@@ -56,26 +81,35 @@ func (x *indexer) run() error {
 			return err
 		}
 	}
-	if _, err := x.scanner.Checksum(); err != nil {
+	if err := x.scan.end(); err != nil {
 		return err
 	}
-	return x.resolve()
+	if err := x.resolve(); err != nil {
+		return err
+	}
+	rows := make([]row, len(x.rows))
+	for i, o := range x.rows {
+		rows[i] = o.row
+	}
+	x.pack.table = newTable(rows)
+	return nil
 }
 
 // next reads one object.
 func (x *indexer) next() error {
-	header, err := x.scanner.NextObjectHeader()
+	h, err := x.scan.next()
 	if err != nil {
 		return err
 	}
-	if header.Length < 0 || header.Length > x.limits.ObjectBytes {
+	if h.size > x.limits.ObjectBytes || h.size > maxObject {
 		return x.tooLarge()
 	}
-	switch header.Type {
+	o := object{row: row{offset: x.scan.offset(), stored: h.size, size: h.size}, at: h.at, below: noBase}
+	switch h.kind {
 	case plumbing.CommitObject, plumbing.TreeObject, plumbing.BlobObject, plumbing.TagObject:
-		return x.whole(header)
+		return x.whole(o, h)
 	case plumbing.OFSDeltaObject, plumbing.REFDeltaObject:
-		return x.delta(header)
+		return x.delta(o, h)
 	default:
 		return errKind
 	}
@@ -86,42 +120,50 @@ func (x *indexer) tooLarge() error {
 }
 
 // whole takes an object that is stored in full, and names it while it is inflated into nothing.
-func (x *indexer) whole(header *packfile.ObjectHeader) error {
-	hasher := plumbing.NewHasher(header.Type, header.Length)
-	if err := x.pass(header, hasher); err != nil {
+func (x *indexer) whole(o object, h header) error {
+	namer, err := newNamer(h.kind, h.size)
+	if err != nil {
 		return err
 	}
-	x.objects = append(x.objects, object{offset: header.Offset, size: header.Length, base: noBase, kind: header.Type})
-	x.name(len(x.objects)-1, hasher.Sum())
-	return x.count(header.Length)
+	if err := x.pass(&o, h, namer.state); err != nil {
+		return err
+	}
+	sum, err := namer.sum()
+	if err != nil {
+		return err
+	}
+	o.kind = h.kind
+	x.rows = append(x.rows, o)
+	x.name(len(x.rows)-1, sum)
+	return x.count(o.size)
 }
 
 // delta takes an object that is stored as the difference to another.
-func (x *indexer) delta(header *packfile.ObjectHeader) error {
+func (x *indexer) delta(o object, h header) error {
 	var start prefix
-	if err := x.pass(header, &start); err != nil {
+	if err := x.pass(&o, h, &start); err != nil {
 		return err
 	}
 	result, ok := deltaResult(start.kept)
 	if !ok {
 		return errDelta
 	}
-	if result > uint64(x.limits.ObjectBytes) { // the limit is positive
+	if result > uint64(x.limits.ObjectBytes) || result > maxObject { // the limit is positive
 		return x.tooLarge()
 	}
-	size := int64(result)
-	x.objects = append(x.objects, object{offset: header.Offset, size: size, base: noBase})
-	if err := x.stack(len(x.objects)-1, header); err != nil {
+	o.size = int64(result)
+	x.rows = append(x.rows, o)
+	if err := x.stack(len(x.rows)-1, h); err != nil {
 		return err
 	}
-	return x.count(max(size, header.Length))
+	return x.count(max(o.size, o.stored))
 }
 
-// pass inflates the next object into w.
-func (x *indexer) pass(header *packfile.ObjectHeader, w io.Writer) error {
-	n, _, err := x.scanner.NextObject(w)
-	if err == nil && n != header.Length {
-		err = errShort
+// pass inflates the next object into w and notes how much of the pack it takes.
+func (x *indexer) pass(o *object, h header, w io.Writer) error {
+	err := x.scan.object(h, w)
+	if o.length = x.scan.offset() - o.offset; err == nil && o.length > maxObject {
+		return errHeader
 	}
 	return err
 }
@@ -135,16 +177,16 @@ func (x *indexer) count(size int64) error {
 }
 
 // stack puts a delta upon its base, or where it waits for it.
-func (x *indexer) stack(i int, header *packfile.ObjectHeader) error {
-	if header.Type == plumbing.REFDeltaObject {
-		if base, ok := x.ids[header.Reference]; ok {
+func (x *indexer) stack(i int, h header) error {
+	if h.kind == plumbing.REFDeltaObject {
+		if base, ok := x.ids[h.name]; ok {
 			x.attach(i, base)
 			return nil
 		}
-		x.waiting[header.Reference] = append(x.waiting[header.Reference], i)
+		x.waiting[h.name] = append(x.waiting[h.name], i)
 		return nil
 	}
-	base, ok := slices.BinarySearchFunc(x.objects, header.OffsetReference, func(o object, at int64) int { return cmp.Compare(o.offset, at) })
+	base, ok := slices.BinarySearchFunc(x.rows[:i], h.at-h.back, func(o object, at int64) int { return cmp.Compare(o.at, at) })
 	if !ok {
 		return errBase
 	}
@@ -153,48 +195,91 @@ func (x *indexer) stack(i int, header *packfile.ObjectHeader) error {
 }
 
 func (x *indexer) attach(i, base int) {
-	x.objects[i].base, x.objects[base].isBase = base, true
+	x.rows[i].below = base
 	x.deltas[base] = append(x.deltas[base], i)
 }
 
 // name gives an object its name and lets go on what waited for it. Of two objects of one name the first counts.
-func (x *indexer) name(i int, id plumbing.Hash) {
-	if _, twice := x.ids[id]; twice {
+func (x *indexer) name(i int, sum []byte) {
+	o := &x.rows[i]
+	copy(o.id[:], sum)
+	if _, twice := x.ids[o.id]; twice {
 		return
 	}
-	x.ids[id] = i
-	for _, delta := range x.waiting[id] {
+	x.ids[o.id] = i
+	for _, delta := range x.waiting[o.id] {
 		x.attach(delta, i)
 	}
-	delete(x.waiting, id)
+	delete(x.waiting, o.id)
 }
 
 // resolve names the deltas, each right after its base, whose content is still in hand then. Only what rests on a whole
 // object is come to, so deltas in a circle are left over.
 func (x *indexer) resolve() error {
 	left := 0
-	for _, o := range x.objects {
+	for _, o := range x.rows {
 		if o.kind == plumbing.InvalidObject {
 			left++
 		}
 	}
-	for i := range x.objects {
-		if x.objects[i].kind == plumbing.InvalidObject || x.objects[i].chain > 0 {
+	for i := range x.rows {
+		if x.rows[i].kind == plumbing.InvalidObject || x.rows[i].chain > 0 {
 			continue
 		}
-		for ready := x.take(i); len(ready) > 0; left-- {
-			last := len(ready) - 1
-			next := ready[last]
-			if err := x.apply(next); err != nil {
-				return err
-			}
-			ready = append(ready[:last], x.take(next)...)
+		n, err := x.settle(x.take(i))
+		if left -= n; err != nil {
+			return err
+		}
+	}
+	if left > 0 && len(x.held.packs) > 0 {
+		n, err := x.settleOnHeld()
+		if left -= n; err != nil {
+			return err
 		}
 	}
 	if left > 0 {
 		return errBase
 	}
 	return nil
+}
+
+// settle names deltas whose bases are known, and all that rests on them.
+func (x *indexer) settle(ready []int) (n int, err error) {
+	for ; len(ready) > 0; n++ {
+		last := len(ready) - 1
+		next := ready[last]
+		if err := x.apply(next); err != nil {
+			return n, err
+		}
+		ready = append(ready[:last], x.take(next)...)
+	}
+	return n, nil
+}
+
+// settleOnHeld names the deltas that are against an object of an earlier pack: a thin pack has such. What has been settled may
+// be what another waits for, so names are taken in turn until none is left that is held.
+func (x *indexer) settleOnHeld() (n int, err error) {
+	for again := true; again; {
+		again = false
+		for id, waiting := range x.waiting {
+			base, ok := x.held.locate(id, maxChain)
+			if !ok {
+				continue
+			}
+			again = true
+			delete(x.waiting, id)
+			for _, i := range waiting {
+				if err := x.applyHeld(i, base); err != nil {
+					return n, err
+				}
+				settled, err := x.settle(x.take(i))
+				if n += settled + 1; err != nil {
+					return n, err
+				}
+			}
+		}
+	}
+	return n, nil
 }
 
 // take returns the deltas against an object.
@@ -204,48 +289,93 @@ func (x *indexer) take(base int) []int {
 	return taken
 }
 
-// apply names one delta.
+// apply names one delta against an object of the pack.
 func (x *indexer) apply(i int) error {
-	o := &x.objects[i]
-	base := x.objects[o.base]
-	if o.kind, o.chain = base.kind, base.chain+1; o.chain > maxChain {
-		return errChain
-	}
-	content, err := x.content(i)
+	base := x.rows[x.rows[i].below]
+	content, err := x.content(x.rows[i].below)
 	if err != nil {
 		return err
 	}
-	x.name(i, plumbing.ComputeHash(o.kind, content))
+	return x.finish(i, base.row, content)
+}
+
+// applyHeld names one delta against an object of an earlier pack.
+func (x *indexer) applyHeld(i int, base place) error {
+	content, err := x.held.content(base)
+	if err != nil {
+		return err
+	}
+	if err := checkName(base.id.String(), base.kind, content); err != nil {
+		return err
+	}
+	return x.finish(i, base.row, content)
+}
+
+// finish names a delta whose base has a content, and keeps its own for what may rest on it.
+func (x *indexer) finish(i int, base row, content []byte) error {
+	o := &x.rows[i]
+	if o.kind, o.chain, o.base = base.kind, base.chain+1, base.id; o.chain > maxChain {
+		return errChain
+	}
+	stored, err := x.read.inflate(place{row: o.row})
+	if err != nil {
+		return err
+	}
+	if content, err = packfile.PatchDelta(content, stored); err != nil {
+		return err
+	}
+	if int64(len(content)) != o.size {
+		return errShort
+	}
+	sum, err := name(o.kind, content)
+	if err != nil {
+		return err
+	}
+	if x.name(i, sum); len(x.deltas[i]) > 0 {
+		x.read.bases.Put(o.offset, content)
+	}
 	return nil
 }
 
-// prefix keeps the first bytes written and drops the rest: two sizes of at most ten bytes each.
-type prefix struct{ kept []byte }
-
-// Write implements io.Writer.
-func (p *prefix) Write(b []byte) (int, error) {
-	if room := 20 - len(p.kept); room > 0 {
-		p.kept = append(p.kept, b[:min(room, len(b))]...)
-	}
-	return len(b), nil
-}
-
-// deltaResult reads the second of the two sizes a delta begins with (gitformat-pack, "Deltified representation").
-func deltaResult(b []byte) (uint64, bool) {
-	var size uint64
-	for range 2 {
-		size = 0
-		for shift := 0; ; shift += 7 {
-			if len(b) == 0 || shift > 56 {
-				return 0, false
+// content returns that of an object of the pack which has been named.
+func (x *indexer) content(i int) ([]byte, error) {
+	var chain []int
+	var content []byte
+	for at := i; ; at = x.rows[at].below {
+		o := x.rows[at]
+		if held, ok := x.read.bases.Get(o.offset); ok {
+			content = held
+			break
+		}
+		chain = append(chain, at)
+		if o.below != noBase {
+			continue
+		}
+		if o.isDelta() { // upon an earlier pack
+			base, ok := x.held.locate(o.base, o.chain)
+			if !ok {
+				return nil, errBase
 			}
-			digit := b[0]
-			b = b[1:]
-			size |= uint64(digit&0x7f) << shift
-			if digit&0x80 == 0 {
-				break
+			var err error
+			if content, err = x.held.content(base); err != nil {
+				return nil, err
 			}
 		}
+		break
 	}
-	return size, true
+	for _, at := range slices.Backward(chain) {
+		o := x.rows[at]
+		stored, err := x.read.inflate(place{row: o.row})
+		if err != nil {
+			return nil, err
+		}
+		if o.isDelta() {
+			if stored, err = packfile.PatchDelta(content, stored); err != nil {
+				return nil, err
+			}
+		}
+		content = stored
+		x.read.bases.Put(o.offset, content)
+	}
+	return content, nil
 }

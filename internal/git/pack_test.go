@@ -75,12 +75,36 @@ func (p *packed) file(t *testing.T) *os.File {
 	pack = append(pack, p.Bytes()...)
 	state := sha1cd.New()
 	state.Write(pack)
-	f, err := download(t.Context(), t.TempDir(), bytes.NewReader(state.Sum(pack)), 1<<20)
+	f, err := scratch(t.TempDir())
+	if err == nil {
+		err = download(t.Context(), f, bytes.NewReader(state.Sum(pack)), 1<<20)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = f.Close() })
 	return f
+}
+
+// openPack indexes a pack that stands alone.
+func openPack(ctx context.Context, file *os.File, limits Limits) (*objects, error) {
+	none := newObjects(ctx, limits)
+	p, err := indexPack(file, limits, none)
+	if err != nil {
+		return nil, err
+	}
+	return none.with(p, limits), nil
+}
+
+// names are those of all objects.
+func (o *objects) names() []string {
+	var all []string
+	for _, p := range o.packs {
+		for i := range p.table.len() {
+			all = append(all, p.table.at(i).id.String())
+		}
+	}
+	return all
 }
 
 func delta(from, to string) []byte { return packfile.DiffDelta([]byte(from), []byte(to)) }
@@ -207,8 +231,8 @@ func TestIndex(t *testing.T) {
 			if err != nil {
 				return
 			}
-			if len(p.ids) != len(tc.want) {
-				t.Errorf("%d objects, want %d", len(p.ids), len(tc.want))
+			if n := len(p.names()); n != len(tc.want) {
+				t.Errorf("%d objects, want %d", n, len(tc.want))
 			}
 			for _, want := range tc.want {
 				hash := id(plumbing.BlobObject, want)
@@ -341,8 +365,11 @@ func TestContentIsCheckedWhenRead(t *testing.T) {
 		},
 		"another content": {
 			harm: func(_ *testing.T, c *Content, _ *os.File, _ context.CancelFunc) {
-				ids := c.pack.ids
-				ids[c.root.entries[0].id] = ids[c.root.entries[1].id]
+				a, b := c.root.entries[0].id, c.root.entries[1].id
+				p := c.objects.packs[0]
+				other, _ := p.table.find(b)
+				other.id = a
+				p.table = newTable([]row{other})
 			},
 			says: "has other content than its name says",
 		},
@@ -392,11 +419,11 @@ func FuzzPack(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for hash, i := range p.ids {
-			o := p.objects[i]
-			content, err := p.read(hash.String(), o.kind)
+		for i := range p.packs[0].table.len() {
+			o := p.packs[0].table.at(i)
+			content, err := p.read(o.id.String(), o.kind)
 			if err != nil || int64(len(content)) != o.size {
-				t.Errorf("object %s: %d bytes, want %d: %v", hash, len(content), o.size, err)
+				t.Errorf("object %s: %d bytes, want %d: %v", o.id, len(content), o.size, err)
 			}
 		}
 	})

@@ -17,7 +17,7 @@ import (
 
 // walker makes a commit's directories from its tree objects.
 type walker struct {
-	pack    *pack
+	objects *objects
 	limits  Limits
 	entries int64
 	content *Content
@@ -46,7 +46,7 @@ func (w *walker) tree(ctx context.Context, hash, dir string, depth int64) ([]*no
 	if depth > w.limits.Depth {
 		return nil, &LimitError{What: "the depth of directories", Limit: w.limits.Depth}
 	}
-	content, err := w.pack.read(hash, plumbing.TreeObject)
+	content, err := w.objects.read(hash, plumbing.TreeObject)
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +114,7 @@ func (w *walker) entry(ctx context.Context, e entry, name string, depth int64) (
 
 // file counts one blob, which is there and is one; its content is read when the file is opened.
 func (w *walker) file(e entry, name string, mode fs.FileMode) (*node, error) {
-	size, err := w.pack.size(e.hash, plumbing.BlobObject)
+	size, err := w.objects.size(e.hash, plumbing.BlobObject)
 	if err != nil {
 		return nil, fmt.Errorf("file %q: %w", name, err)
 	}

@@ -183,9 +183,27 @@ type request struct {
 	wants []string
 	// shallow asks for the wanted commits without their history.
 	shallow bool
+	// haves are commits that are held, of which ends have no history here.
+	haves []string
+	ends  []string
 }
 
-// encode writes the request for a server of the given capabilities. Without haves, "done" follows at once.
+// build asks for the difference to what is held. A server that cannot do without history would take a commit for its whole
+// history, so it is told only of those that have it.
+func (r *request) build(held []mirrorHead) {
+	for _, h := range slices.Backward(held) {
+		if !h.Whole && !r.shallow {
+			continue
+		}
+		r.haves = append(r.haves, h.Commit)
+		if !h.Whole {
+			r.ends = append(r.ends, h.Commit)
+		}
+	}
+}
+
+// encode writes the request for a server of the given capabilities. There are no rounds: all that is held is said at once, and
+// "done" follows.
 func (r request) encode(a advert, userAgent string) []byte {
 	var b bytes.Buffer
 	line := func(format string, args ...any) {
@@ -201,6 +219,9 @@ func (r request) encode(a advert, userAgent string) []byte {
 	if r.shallow {
 		capabilities = append(capabilities, "shallow")
 	}
+	if len(r.haves) > 0 && a.supports("thin-pack") {
+		capabilities = append(capabilities, "thin-pack")
+	}
 	if userAgent != "" {
 		capabilities = append(capabilities, "agent="+strings.ReplaceAll(userAgent, " ", "-"))
 	}
@@ -211,10 +232,16 @@ func (r request) encode(a advert, userAgent string) []byte {
 		}
 		line("want %s\n", want)
 	}
+	for _, end := range r.ends {
+		line("shallow %s\n", end)
+	}
 	if r.shallow {
 		line("deepen 1\n")
 	}
 	b.WriteString("0000")
+	for _, have := range r.haves {
+		line("have %s\n", have)
+	}
 	line("done\n")
 	return b.Bytes()
 }
@@ -226,17 +253,22 @@ func packStream(p *packets, r request, a advert) (io.Reader, error) {
 			return nil, err
 		}
 	}
-	line, err := p.next()
-	if err != nil {
-		return nil, noEOF(err)
+	// One acknowledgement is due; servers send another for what they find out to be an ancestor of what we have.
+	for acknowledged := false; ; acknowledged = true {
+		if start, err := p.r.Peek(4); acknowledged && err == nil && string(start) == "PACK" && !a.supports("side-band-64k") {
+			return p.r, nil
+		}
+		line, err := p.next()
+		switch {
+		case err != nil:
+			return nil, noEOF(err)
+		case bytes.HasPrefix(line, []byte("NAK")) || bytes.HasPrefix(line, []byte("ACK ")):
+			continue
+		case !acknowledged || !a.supports("side-band-64k"):
+			return nil, fmt.Errorf("no acknowledgement before the pack: %w", errProtocol)
+		}
+		return &sideband{packets: p, next: line, early: true}, nil
 	}
-	if !bytes.HasPrefix(line, []byte("NAK")) && !bytes.HasPrefix(line, []byte("ACK")) {
-		return nil, fmt.Errorf("no acknowledgement before the pack: %w", errProtocol)
-	}
-	if !a.supports("side-band-64k") {
-		return p.r, nil
-	}
-	return &sideband{packets: p}, nil
 }
 
 // skipShallow reads the list of commits whose parents are left out, which we know already.
@@ -257,13 +289,24 @@ func skipShallow(p *packets) error {
 // sideband reads the pack out of a multiplexed stream.
 type sideband struct {
 	packets *packets
+	next    []byte // a packet that was read already, if early
+	early   bool
 	rest    []byte
+}
+
+// packet returns the next one.
+func (s *sideband) packet() ([]byte, error) {
+	if s.early {
+		s.early = false
+		return s.next, nil
+	}
+	return s.packets.next()
 }
 
 // Read implements io.Reader. Progress is dropped, an error of the server is returned.
 func (s *sideband) Read(b []byte) (int, error) {
 	for len(s.rest) == 0 {
-		line, err := s.packets.next()
+		line, err := s.packet()
 		switch {
 		case err != nil:
 			return 0, noEOF(err)

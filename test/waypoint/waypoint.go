@@ -83,7 +83,7 @@ func (p *Proxy) accept(l net.Listener) {
 			return
 		}
 		p.running.Go(func() {
-			defer conn.Close()
+			defer conn.Close() //nolint:errcheck // nobody could do anything about it
 			p.track(conn)
 			if p.options.Scheme == "socks5" {
 				_ = p.socks(conn)
@@ -148,7 +148,7 @@ func (p *Proxy) join(conn net.Conn, in io.Reader, target, greeting string) error
 	if err != nil {
 		return err
 	}
-	defer server.Close()
+	defer server.Close() //nolint:errcheck // as above
 	p.track(server)
 	if _, err := io.WriteString(conn, greeting); err != nil {
 		return err

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package git
+
+import (
+	"context"
+	"errors"
+	"os"
+
+	"sluice.dev/sluice/internal/fault"
+	"sluice.dev/sluice/internal/transport"
+)
+
+// Fetch downloads a resolved commit and describes it; of what a mirror has, nothing is downloaded again. The content stays in
+// the packs that it came in; the caller closes it. All that Limits bounds has been found within its bounds, and every file is
+// known to be there, when Fetch returns. ctx bounds the whole: once it ends, the content cannot be read any more either.
+func (r *Remote) Fetch(ctx context.Context, head Head) (Commit, *Content, error) {
+	if !isHash(head.Hash) || head.TagHash != "" && !isHash(head.TagHash) {
+		return Commit{}, nil, fault.New(fault.Invalid, ReasonOperationFailed, "fetch from %q: nothing has been resolved", r.subject)
+	}
+	explain := func(err error) error {
+		return operation(ctx, r.subject, "fetch "+head.Revision+" from", limitError(err))
+	}
+	commit, content, err := r.fetch(ctx, head)
+	if err != nil {
+		return Commit{}, nil, explain(err)
+	}
+	content.explain = explain
+	if r.mirrors != nil {
+		content.explain = func(err error) error {
+			if untrue(err) {
+				r.mirrors.distrust(r.folder)
+			}
+			return explain(err)
+		}
+	}
+	return commit, content, nil
+}
+
+// fetch goes by the mirror where there is one. That a commit is in a branch, only the branch's whole history shows, which no
+// mirror has.
+func (r *Remote) fetch(ctx context.Context, head Head) (Commit, *Content, error) {
+	if r.mirrors == nil || head.Pinned && head.RefName != "" {
+		return (&fetching{Remote: r, head: head}).run(ctx, newObjects(ctx, r.limits))
+	}
+	m, err := r.mirrors.acquire(ctx, r.folder)
+	if err != nil {
+		return Commit{}, nil, err
+	}
+	defer m.release()
+	return r.fetchInto(ctx, m, head)
+}
+
+// fetchInto brings a mirror up to date. A mirror that turns out to be damaged, or that the server's answer does not fit to, is
+// thrown away, and the commit fetched from nothing.
+func (r *Remote) fetchInto(ctx context.Context, m *mirror, head Head) (Commit, *Content, error) {
+	f := &fetching{Remote: r, head: head, mirror: m, fresh: m.state.worn()}
+	if !f.fresh {
+		held, err := m.open(ctx, r.limits)
+		if err == nil {
+			commit, content, err := f.run(ctx, held)
+			if err == nil || len(held.packs) == 0 || !f.read || !untrue(err) {
+				return commit, content, err
+			}
+		}
+		if err := m.reset(); err != nil {
+			return Commit{}, nil, err
+		}
+	}
+	return (&fetching{Remote: r, head: head, mirror: m, fresh: true}).run(ctx, newObjects(ctx, r.limits))
+}
+
+// untrue reports whether objects are not what they should be, which may be due to the mirror.
+func untrue(err error) bool {
+	return errors.Is(err, errProtocol) || errors.Is(err, ErrNotFound) || errors.Is(err, errTable)
+}
+
+// fetching is one try to fetch a commit.
+type fetching struct {
+	*Remote
+	head   Head
+	mirror *mirror // nil: nothing is kept
+	fresh  bool    // what the mirror has is not used
+	read   bool    // the server has done its part
+}
+
+// run fetches what is not held yet, and finds out that all is there. It closes held unless the content has it.
+func (f *fetching) run(ctx context.Context, held *objects) (Commit, *Content, error) {
+	all, whole, err := f.obtain(ctx, held)
+	if err != nil {
+		return Commit{}, nil, errors.Join(err, held.close())
+	}
+	f.read = true
+	commit, err := all.commit(f.head)
+	var content *Content
+	if err == nil {
+		content, err = newContent(ctx, all, commit.Tree, f.limits)
+	}
+	if err == nil {
+		f.keep(all, len(held.packs), whole)
+	}
+	if err != nil {
+		if f.mirror != nil {
+			f.mirror.drop()
+		}
+		return Commit{}, nil, errors.Join(err, all.close())
+	}
+	return commit, content, nil
+}
+
+// keep puts what came into the mirror. A mirror that cannot be written costs the next fetch more, and is no reason to fail this
+// one: what was fetched can be read.
+func (f *fetching) keep(all *objects, before int, whole bool) {
+	if f.mirror == nil {
+		return
+	}
+	head := mirrorHead{Commit: f.head.Hash, Whole: whole}
+	var err error
+	if len(all.packs) == before {
+		err = f.mirror.confirm(head)
+	} else {
+		err = f.mirror.keep(all.packs[before], head, f.fresh)
+	}
+	if err != nil {
+		f.mirrors.distrust(f.folder)
+	}
+}
+
+// obtain returns the objects held together with those fetched, and whether history came with them.
+func (f *fetching) obtain(ctx context.Context, held *objects) (all *objects, whole bool, err error) {
+	complete := f.complete(held)
+	if complete && !f.head.Pinned { // the server has been asked for it with these credentials
+		return held, false, nil
+	}
+	a, s, err := f.connect(ctx)
+	if err != nil {
+		return nil, false, err
+	}
+	defer s.close()
+	if complete {
+		return held, false, nil
+	}
+	want, err := planRequest(f.head, a)
+	if err != nil {
+		return nil, false, err
+	}
+	if f.mirror != nil && !f.fresh {
+		want.build(f.mirror.state.Heads)
+	}
+	p, err := f.download(ctx, a, s, want, held)
+	if err != nil {
+		return nil, false, err
+	}
+	return held.with(p, f.limits), !want.shallow, nil
+}
+
+// complete reports whether the mirror has all of the head.
+func (f *fetching) complete(held *objects) bool {
+	return f.mirror != nil && !f.fresh && f.mirror.state.holds(f.head.Hash) && held.has(f.head.Hash) &&
+		(f.head.TagHash == "" || held.has(f.head.TagHash))
+}
+
+// download fetches a pack. It is closed by the caller.
+func (f *fetching) download(ctx context.Context, a advert, s session, want request, held *objects) (*pack, error) {
+	// The sideband costs 5 bytes in 65 520, and a server may talk on the progress band.
+	body, err := s.fetch(ctx, want.encode(a, f.userAgent), f.limits.PackBytes+f.limits.PackBytes/16+1<<20)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close() // read to its end or given up
+	stream, err := packStream(newPackets(body, f.auth.secrets()), want, a)
+	if err != nil {
+		return nil, err
+	}
+	file, err := f.file()
+	if err != nil {
+		return nil, err
+	}
+	err = download(ctx, file, stream, f.limits.PackBytes)
+	var p *pack
+	if err == nil {
+		f.read = true
+		p, err = indexPack(file, f.limits, held)
+	}
+	if err != nil {
+		f.discard(file)
+		return nil, err
+	}
+	return p, nil
+}
+
+// discard gives up a pack.
+func (f *fetching) discard(file *os.File) {
+	_ = file.Close()
+	if f.mirror != nil {
+		f.mirror.drop()
+	}
+}
+
+// file is where the pack goes.
+func (f *fetching) file() (*os.File, error) {
+	if f.mirror == nil {
+		return scratch(f.tempDir)
+	}
+	return f.mirror.incoming()
+}
+
+// limitError names the bound of a download that went beyond it.
+func limitError(err error) error {
+	if large, ok := errors.AsType[*transport.TooLargeError](err); ok {
+		return &LimitError{What: "the size of the download in bytes", Limit: large.Limit}
+	}
+	return err
+}

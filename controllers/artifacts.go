@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sluice.dev/sluice/controllers/internal/artifact"
 	"sluice.dev/sluice/internal/build"
+	"sluice.dev/sluice/internal/sign"
 	"sluice.dev/sluice/internal/transport"
 	"sluice.dev/sluice/internal/transport/mutual"
 	"sluice.dev/sluice/internal/verify"
@@ -51,6 +52,28 @@ func (p *parts) openStore(ctx context.Context) (*artifact.Store, error) {
 		p.servePlain(ctx, store), p.serveSecure(ctx, store), p.scrub(store),
 		p.manager.AddReadyzCheck("artifacts", func(*http.Request) error { return store.Check() }),
 	)
+}
+
+// renewStatements signs what is in store with today's key. Statements are believed that it or a key of --statement-trust has
+// signed; content without one is fetched again.
+func (p *parts) renewStatements(ctx context.Context, store *artifact.Store, key *sign.Key) error {
+	var former attest.TrustedKeys
+	if len(p.config.StatementTrust) > 0 {
+		trusted, err := p.trustedStatements(ctx)
+		if err != nil {
+			return err
+		}
+		former = trusted
+	}
+	renewal, err := attest.NewRenewal(p.backend, key, former)
+	if err != nil {
+		return fmt.Errorf("--statement-key: %w", err)
+	}
+	done, err := store.Renew(ctx, renewal.Seal)
+	if done != (artifact.Renewed{}) {
+		p.log.Info("another key signs statements now", "signedAnew", done.Signed, "fetchedAgain", done.Dropped, "key", key.Public().Fingerprint)
+	}
+	return err
 }
 
 // damaged has an artifact fetched again.
@@ -198,7 +221,7 @@ func (p *parts) fetcher(ctx context.Context) (*artifact.Fetcher, error) {
 		return nil, err
 	}
 	f, err := artifact.NewFetcher(artifact.FetcherConfig{
-		Dir: dir, Client: client, Digests: p.backend,
+		Dir: dir, MemoryDir: filepath.Join(p.config.StateDir, "sources"), Client: client, Digests: p.backend,
 		Prove: func(ctx context.Context, envelope []byte, digest, revision string, origin verify.Origin) (verify.Proof, error) {
 			return attest.Prove(ctx, envelope, trusted, attest.Expectation{Digest: digest, Revision: revision, Origin: origin})
 		},

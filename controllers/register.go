@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -40,6 +41,9 @@ func registerSource(ctx context.Context, p *parts) error {
 	}
 	store, err := p.openStore(ctx)
 	if err != nil {
+		return err
+	}
+	if err := p.renewStatements(ctx, store, key); err != nil {
 		return err
 	}
 	temp, err := p.config.tempDir("source")
@@ -124,6 +128,10 @@ func registerKustomize(ctx context.Context, p *parts) error {
 	if err != nil {
 		return err
 	}
+	settings, err := p.settings(ctx)
+	if err != nil {
+		return err
+	}
 	if c, err = kustomize.New(kustomize.Config{
 		Reader: p.manager.GetClient(), Broker: broker, Lockdown: lockdown, Decider: p.decider, Fetcher: fetcher, ArtifactServer: p.artifactServer(),
 		Waiver:   func(applier, source string) verify.Waiver { return p.policy.Parameters().Waiver(applier, source) },
@@ -133,7 +141,7 @@ func registerKustomize(ctx context.Context, p *parts) error {
 		},
 		Keys:      p.platformKeys(local),
 		MemoryDir: filepath.Join(p.config.StateDir, "kustomize", "memory"), NoCrossNamespaceRefs: p.config.NoCrossNamespaceRefs, Now: time.Now,
-		Configs: configs, Sources: p.sources(), CustomStage: p.config.CustomStage, Choices: p.config.Features.choices(), Settings: p.config.settings(),
+		Configs: configs, Sources: p.sources(), CustomStage: p.config.CustomStage, Choices: p.config.Features.choices(), Settings: settings,
 		AuditPeriod: p.config.AuditPeriod,
 	}); err != nil {
 		return err
@@ -184,10 +192,15 @@ func (p *parts) sources() client.Reader {
 	return p.manager.GetClient()
 }
 
-// settings identifies what a Kustomization's objects depend on beside their inputs: the program, its gates, and whose fields it
-// takes over.
-func (c Config) settings() string {
-	return fmt.Sprintf("%s %s %q", build.Read().Version, c.Features, c.OverrideManagers)
+// settings identifies what a Kustomization's objects depend on beside their inputs: the program, its gates, whose fields it takes
+// over, and whose statements it believes.
+func (p *parts) settings(ctx context.Context) (string, error) {
+	trusted, err := p.trustedStatements(ctx)
+	if err != nil {
+		return "", fmt.Errorf("statement keys: %w", err)
+	}
+	keys := slices.Sorted(slices.Values(trusted.IDs()))
+	return fmt.Sprintf("%s %s %q %q", build.Read().Version, p.config.Features, p.config.OverrideManagers, keys), nil
 }
 
 // choices are the gates of the Kustomization controller as what they mean there.

@@ -123,11 +123,24 @@ func (c *Controller) fetch(ctx context.Context, obj *kustomizev1.Kustomization, 
 		return err
 	}
 	if r.content, err = c.config.Fetcher.Fetch(ctx, want); err != nil {
+		if c.overtaken(ctx, obj, r, err) {
+			return harness.ErrUnchanged // the source's change has started the next run
+		}
 		return c.missing(obj, r, err)
 	}
 	c.absences.end(keyOf(obj))
 	r.tellUnverified()
 	return r.source.checkVerified(r.content.Proof())
+}
+
+// overtaken reports whether a statement was found old only because another object's run has seen the source's next one since this
+// run began.
+func (c *Controller) overtaken(ctx context.Context, obj *kustomizev1.Kustomization, r *run, err error) bool {
+	if !errors.Is(err, artifact.ErrReplayed) {
+		return false
+	}
+	now, err := findSource(ctx, c.config.Sources, obj)
+	return err == nil && (now.artifact.Digest != r.source.artifact.Digest || now.artifact.Revision != r.source.artifact.Revision)
 }
 
 // patience is how long the artifact of a revision that is applied may be missing before that is a failure, and pause is how

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -48,7 +49,7 @@ func (c Config) archive(ctx context.Context, tree fs.FS, rules *string) (*artifa
 // publish signs the statement about a blob and makes it the source's artifact.
 func (c Config) publish(ctx context.Context, blob *artifact.Blob, p product) (*meta.Artifact, error) {
 	envelope, err := attest.Seal(ctx, c.Key, verify.Claim{
-		Digest: blob.Digest(), Revision: p.revision, Origin: p.origin, Statement: p.statement, FetchedAt: c.Now().UTC(), Producer: c.Producer,
+		Digest: blob.Digest(), Revision: p.revision, Origin: p.origin, Statement: p.statement, FetchedAt: c.fetchedAt(ctx, p.origin), Producer: c.Producer,
 	})
 	if err != nil {
 		return nil, fault.New(fault.Retry, sourcev1.ArchiveOperationFailedReason, "sign statement: %w", err)
@@ -60,6 +61,18 @@ func (c Config) publish(ctx context.Context, blob *artifact.Blob, p product) (*m
 		return nil, fault.New(fault.Retry, sourcev1.ArchiveOperationFailedReason, "store artifact: %w", err)
 	}
 	return &published, nil
+}
+
+// fetchedAt is now, and later than what was stated about the source before: who applies it believes nothing older than that, and
+// clocks go back.
+func (c Config) fetchedAt(ctx context.Context, origin verify.Origin) time.Time {
+	now := c.Now().UTC()
+	if held, ok := c.Store.Current(artifact.KeyOf(origin)); ok {
+		if claim, ok := c.claimed(ctx, held, origin); ok && !now.After(claim.FetchedAt) {
+			return claim.FetchedAt.Add(time.Microsecond)
+		}
+	}
+	return now
 }
 
 // artifactDamaged is the reason of the event about an artifact in store that is not what was published.

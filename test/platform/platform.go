@@ -63,6 +63,10 @@ type Platform struct {
 	Dir string
 	// Granted is what impersonation/rbac rendered, under the names it has in the cluster.
 	Granted []client.Object
+	// Extra are further flags of one controller, from its next start on.
+	Extra map[rbac.Controller][]string
+	// Trust are files of public keys whose statements appliers believe; empty means that of the source controller.
+	Trust []string
 	// Revived is how often a controller has ended by itself and was started again.
 	Revived int
 
@@ -78,7 +82,7 @@ func Start(t testing.TB, plane *kubetest.Plane, o Options) *Platform {
 	plane.FluxCRDs(t)
 	p := &Platform{
 		Namespace: plane.Namespace(t), Client: plane.Client(t), Dir: t.TempDir(), plane: plane, options: o,
-		processes: map[rbac.Controller]*process{},
+		processes: map[rbac.Controller]*process{}, Extra: map[rbac.Controller][]string{},
 	}
 	for range o.Tenants {
 		p.Tenants = append(p.Tenants, plane.Namespace(t))
@@ -231,6 +235,11 @@ func (p *Platform) ArtifactServer() string {
 // ArtifactClientTLS is the folder with the client certificate that a Secure platform asks for.
 func (p *Platform) ArtifactClientTLS() string {
 	return filepath.Join(p.StateDir(rbac.Source), "artifact-tls", "client")
+}
+
+// StatementKey is the public key of the source controller's statements, in its folder.
+func (p *Platform) StatementKey() string {
+	return filepath.Join(p.StateDir(rbac.Source), "statement-key.pem.pub")
 }
 
 // HealthURL is where a controller answers to probes.

@@ -90,12 +90,16 @@ func (p *Platform) Run(t testing.TB, c rbac.Controller) {
 		}
 		args = append(args, p.serving(address)...)
 	default:
-		args = append(args, "--artifact-server="+p.ArtifactServer(), "--statement-trust="+filepath.Join(p.StateDir(rbac.Source), "statement-key.pem.pub"))
+		trust := p.Trust
+		if len(trust) == 0 {
+			trust = []string{p.StatementKey()}
+		}
+		args = append(args, "--artifact-server="+p.ArtifactServer(), "--statement-trust="+strings.Join(trust, ","))
 		if p.options.Secure {
 			args = append(args, "--artifact-client-tls="+p.ArtifactClientTLS())
 		}
 	}
-	cmd := exec.Command(path, args...)
+	cmd := exec.Command(path, append(args, p.Extra[c]...)...)
 	cmd.Env = append(withoutGODEBUG(), "KUBECONFIG="+p.kubeconfig(t, c), "RUNTIME_NAMESPACE="+p.Namespace)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	log, err := os.OpenFile(p.logFile(c), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -134,7 +138,7 @@ func (p *Platform) awaitKey(t testing.TB, c rbac.Controller, running *process) {
 	if c != rbac.Source {
 		return
 	}
-	awaited := filepath.Join(p.StateDir(c), "statement-key.pem.pub")
+	awaited := p.StatementKey()
 	if p.options.Secure {
 		awaited = filepath.Join(p.ArtifactClientTLS(), "tls.crt") // comes last
 	}

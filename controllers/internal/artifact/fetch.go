@@ -33,6 +33,9 @@ type Prove func(ctx context.Context, envelope []byte, digest, revision string, o
 type FetcherConfig struct {
 	// Dir is a folder of its own for what is extracted. It is emptied.
 	Dir string
+	// MemoryDir is a folder for the times of what was believed, by source, so that no older statement is believed after a
+	// restart either. Empty forgets them with the process.
+	MemoryDir string
 	// Client reaches the artifact server (internal/transport).
 	Client *http.Client
 	// Digests computes the digests.
@@ -84,6 +87,7 @@ type Want struct {
 type Fetcher struct {
 	config FetcherConfig
 	cache  *cache
+	fresh  *freshness
 	// direct is Client without redirects: a server that is not ours is asked for one file and leads nowhere else.
 	direct *http.Client
 
@@ -116,18 +120,22 @@ func NewFetcher(config FetcherConfig) (*Fetcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("artifact fetcher: %w", err)
 	}
+	fresh, err := newFreshness(config.MemoryDir)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("artifact fetcher: %w", err), c.close())
+	}
 	direct := *config.Client
 	direct.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return &Fetcher{config: config, cache: c, direct: &direct, proofs: map[proofKey]verify.Proof{}}, nil
+	return &Fetcher{config: config, cache: c, fresh: fresh, direct: &direct, proofs: map[proofKey]verify.Proof{}}, nil
 }
 
 // Close removes the cache. Nothing that was fetched may be in use any more.
-func (f *Fetcher) Close() error { return f.cache.close() }
+func (f *Fetcher) Close() error { return errors.Join(f.cache.close(), f.fresh.close()) }
 
 // Fetch proves that the platform fetched exactly this content for exactly this source, then makes it available. An
 // artifact that is not there (any more) is a fault of kind Wait and wraps ErrMissing: the source is about to name
-// another one. A statement that does not hold is Denied with VerificationError. Everything else is retried, with reason
-// ArtifactFailed. Where there is no statement and the platform has waived it, the content is fetched from Flux's path and
+// another one. A statement that does not hold, or is older than one that was believed before, is Denied with
+// VerificationError. Everything else is retried, with reason ArtifactFailed. Where there is no statement and the platform has waived it, the content is fetched from Flux's path and
 // the proof says so.
 func (f *Fetcher) Fetch(ctx context.Context, want Want) (Verified, error) {
 	sum, base, err := want.validate()
@@ -135,7 +143,7 @@ func (f *Fetcher) Fetch(ctx context.Context, want Want) (Verified, error) {
 		return Verified{}, fault.New(fault.Retry, meta.ArtifactFailedReason, "fetch artifact: %w", err)
 	}
 	from := place{key: sum, sum: sum, address: base + blobURL + sum, client: f.config.Client, size: -1}
-	proof, err := f.proof(ctx, want, sum, base)
+	proof, err := f.freshProof(ctx, want, sum, base)
 	if errors.Is(err, ErrMissing) && want.Waiver.Valid() {
 		proof, from, err = f.waive(want, sum, base)
 	}
@@ -173,9 +181,43 @@ func (w Want) validate() (sum, base string, err error) {
 	return sum, strings.TrimSuffix(w.BaseURL, "/"), nil
 }
 
+// freshProof returns the proof for want, unless it is about content older than what was believed before. The same content may have
+// been fetched again since a proof was made of it, so what memory holds is asked for once more.
+func (f *Fetcher) freshProof(ctx context.Context, want Want, sum, base string) (verify.Proof, error) {
+	since := f.fresh.of(want.Origin)
+	p, err := f.proof(ctx, want, sum, base)
+	if err != nil {
+		return p, err
+	}
+	if judge(p.Claim(), since) != nil {
+		f.forgetProof(want, base)
+		if p, err = f.proof(ctx, want, sum, base); err != nil {
+			return p, err
+		}
+	}
+	if err := judge(p.Claim(), since); err != nil {
+		f.forgetProof(want, base)
+		return verify.Proof{}, fault.New(fault.Denied, verificationErrorReason, "artifact %q of %s: %w", want.Digest, KeyOf(want.Origin), err)
+	}
+	if err := f.fresh.believe(p.Claim()); err != nil {
+		return verify.Proof{}, fault.New(fault.Retry, meta.ArtifactFailedReason, "remember what was believed of %s: %w", KeyOf(want.Origin), err)
+	}
+	return p, nil
+}
+
+func (f *Fetcher) forgetProof(want Want, base string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.proofs, proofKeyOf(want, base))
+}
+
+func proofKeyOf(want Want, base string) proofKey {
+	return proofKey{digest: want.Digest, revision: want.Revision, base: base, origin: want.Origin}
+}
+
 // proof returns the proof for want, from memory if it was made before.
 func (f *Fetcher) proof(ctx context.Context, want Want, sum, base string) (verify.Proof, error) {
-	k := proofKey{digest: want.Digest, revision: want.Revision, base: base, origin: want.Origin}
+	k := proofKeyOf(want, base)
 	f.mu.Lock()
 	p, ok := f.proofs[k]
 	f.mu.Unlock()

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"sluice.dev/sluice/controllers/internal/artifact"
 	"sluice.dev/sluice/internal/fault"
@@ -374,4 +375,58 @@ func TestAnInvalidProofIsNoProof(t *testing.T) {
 	if _, err := b.fetcher.Fetch(t.Context(), want); !errors.Is(err, verify.ErrNotVerified) {
 		t.Errorf("error %v", err)
 	}
+}
+
+// TestAnOlderStatementIsAReplay: content that was superseded for a source is refused by who has applied the newer, also after a
+// restart, and believed again once it was fetched again.
+func TestAnOlderStatementIsAReplay(t *testing.T) {
+	memory := t.TempDir()
+	b := newBed(t, func(c *artifact.FetcherConfig) { c.MemoryDir = memory })
+	o := origin("app")
+	take := func(want artifact.Want) error {
+		t.Helper()
+		v, err := b.fetcher.Fetch(t.Context(), want)
+		v.Close()
+		return err
+	}
+	refused := func(when string, want artifact.Want) {
+		t.Helper()
+		err := take(want)
+		f, ok := errors.AsType[*fault.Fault](err)
+		if !ok || f.Kind != fault.Denied || f.Reason != "VerificationError" || !errors.Is(err, artifact.ErrReplayed) || !errors.Is(err, verify.ErrNotVerified) {
+			t.Errorf("%s: error %v", when, err)
+		}
+	}
+	old := b.publish(t, o, "main-1", map[string]string{"a": "vulnerable"})
+	if err := take(old); err != nil {
+		t.Fatal(err)
+	}
+	other := b.publish(t, origin("other"), "main-1", map[string]string{"a": "of another source"})
+	b.advance(time.Second)
+	next := b.publish(t, o, "main-2", map[string]string{"a": "fixed"})
+	if err := take(next); err != nil {
+		t.Fatal(err)
+	}
+	refused("from memory", old)
+	if err := take(other); err != nil {
+		t.Errorf("another source: %v", err)
+	}
+	if err := b.fetcher.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := artifact.NewFetcher(artifact.FetcherConfig{Dir: t.TempDir(), MemoryDir: memory, Client: b.server.Client(), Digests: backend(t), Prove: b.prove})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.fetcher = again
+	refused("after a restart", old)
+	if err := take(next); err != nil {
+		t.Error(err)
+	}
+	b.advance(time.Second)
+	b.publish(t, o, "main-1", map[string]string{"a": "vulnerable"}) // somebody has gone back, at the source
+	if err := take(old); err != nil {
+		t.Errorf("what was fetched again: %v", err)
+	}
+	refused("what was current before", next)
 }

@@ -23,6 +23,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"sluice.dev/sluice/controllers/internal/artifact"
+	"sluice.dev/sluice/internal/verify"
+	"sluice.dev/sluice/internal/verify/attest"
 )
 
 func TestArchiveIsDeterministic(t *testing.T) {
@@ -547,6 +549,57 @@ func TestDigestHandler(t *testing.T) {
 		if resp.Code != want {
 			t.Errorf("GET %s: %d, want %d", path, resp.Code, want)
 		}
+	}
+}
+
+// TestRenew replaces the platform's key: no content is touched, statements say what they said, and what nobody trusted has signed
+// goes.
+func TestRenew(t *testing.T) {
+	b := newBed(t, nil)
+	old := b.publish(t, origin("app"), "main-1", map[string]string{"a": "1"})
+	want := b.publish(t, origin("app"), "main-2", map[string]string{"a": "2"})
+	revoked := b.key
+	b.key = newKey(t)
+	lost := b.publish(t, origin("lost"), "main-1", map[string]string{"a": "3"})
+	b.key = revoked
+	before := files(t, filepath.Join(b.dir, "blobs"))
+
+	next := newKey(t)
+	renewal, err := attest.NewRenewal(backend(t), next, b.keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.keys, err = attest.NewTrustedKeys(backend(t), next.PublicPEM()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.fetcher.Fetch(t.Context(), want); !errors.Is(err, verify.ErrNotVerified) {
+		t.Errorf("before the renewal: %v", err)
+	}
+	done, err := b.store.Renew(t.Context(), renewal.Seal)
+	if err != nil || done != (artifact.Renewed{Signed: 2, Dropped: 1}) {
+		t.Errorf("%+v, error %v", done, err)
+	}
+	for range 2 {
+		for _, w := range []artifact.Want{old, want} {
+			v, err := b.fetcher.Fetch(t.Context(), w)
+			if err != nil {
+				t.Errorf("%s: %v", w.Revision, err)
+			}
+			v.Close()
+		}
+		if _, ok := b.store.Current(artifact.KeyOf(lost.Origin)); ok {
+			t.Error("what nobody trusted has signed is still current")
+		}
+		b.store = b.reopen(t)
+		if done, err := b.store.Renew(t.Context(), renewal.Seal); err != nil || done != (artifact.Renewed{}) {
+			t.Errorf("again: %+v, error %v", done, err)
+		}
+	}
+	if got := files(t, filepath.Join(b.dir, "blobs")); len(got) != len(before)-1 {
+		t.Errorf("blobs %v, were %v", got, before)
+	}
+	if got := files(t, filepath.Join(b.dir, "objects")); len(got) != 3 {
+		t.Errorf("want a record and two statements: %v", got)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 
+	"sluice.dev/sluice/controllers/internal/artifact"
 	"sluice.dev/sluice/controllers/internal/harness"
 	"sluice.dev/sluice/internal/fault"
 	"sluice.dev/sluice/internal/fips"
@@ -229,7 +230,7 @@ func signedTag(tag *git.Tag) *gitsig.Tag {
 
 // gitPublish archives the commit's files and makes them the artifact.
 func (c Config) gitPublish(ctx context.Context, obj *sourcev1.GitRepository, r *gitRun) error {
-	blob, err := c.archive(ctx, r.content.FS(), obj.Spec.Ignore)
+	blob, err := c.archiveAfter(ctx, artifact.KeyOf(r.origin), r.content.FS(), obj.Spec.Ignore)
 	if err != nil {
 		return contentFault(err)
 	}

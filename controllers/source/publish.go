@@ -35,11 +35,16 @@ type product struct {
 
 // archive stores a directory as the artifact's content, without what the ignore rules leave out (spec row S-18).
 func (c Config) archive(ctx context.Context, tree fs.FS, rules *string) (*artifact.Blob, error) {
+	return c.archiveAfter(ctx, artifact.Key{}, tree, rules)
+}
+
+// archiveAfter is archive for an object whose artifact has much in common with its last one.
+func (c Config) archiveAfter(ctx context.Context, like artifact.Key, tree fs.FS, rules *string) (*artifact.Blob, error) {
 	ignored, err := ignore.Load(ctx, tree, rules)
 	if err != nil {
 		return nil, fault.New(fault.Retry, "SourceIgnoreError", "read ignore rules: %w", err)
 	}
-	blob, err := c.Store.Archive(ctx, artifact.Tree{FS: tree, Ignore: ignored.Ignored})
+	blob, err := c.Store.Archive(ctx, artifact.Tree{FS: tree, Ignore: ignored.Ignored, Like: like})
 	if err != nil {
 		return nil, fault.New(fault.Retry, sourcev1.ArchiveOperationFailedReason, "archive: %w", err)
 	}

@@ -38,11 +38,6 @@ func (b *Blob) Release() {
 	b.store.unref(b.sum)
 }
 
-// Archive stores a directory as a deterministic archive: same content, same digest.
-func (s *Store) Archive(ctx context.Context, t Tree) (*Blob, error) {
-	return s.put(ctx, func(w io.Writer) error { return writeTar(ctx, w, t, s.config.Limits) })
-}
-
 // Copy stores bytes as they are.
 func (s *Store) Copy(ctx context.Context, r io.Reader) (*Blob, error) {
 	return s.put(ctx, func(w io.Writer) error {
@@ -127,6 +122,7 @@ func (s *Store) unref(sum string) {
 	delete(s.asked, sum)
 	// A file that cannot be removed now is removed at the next start, when nothing refers to it.
 	_ = s.disk.discard(blobPath(sum))
+	_ = s.disk.discard(piecePath(sum))
 }
 
 // digested hashes and counts what passes, and stops at a limit.

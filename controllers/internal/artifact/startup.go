@@ -17,7 +17,7 @@ func (s *Store) recover() error {
 	if err := root.RemoveAll(tmpDir); err != nil {
 		return err
 	}
-	for _, dir := range []string{tmpDir, blobDir, objectDir} {
+	for _, dir := range []string{tmpDir, blobDir, pieceDir, objectDir} {
 		if err := s.disk.mkdirs(dir); err != nil {
 			return err
 		}
@@ -25,13 +25,23 @@ func (s *Store) recover() error {
 	if err := s.loadRecords(); err != nil {
 		return err
 	}
-	blobs, err := fs.ReadDir(root.FS(), blobDir)
+	for _, dir := range []string{blobDir, pieceDir} {
+		if err := s.dropUnreferred(dir); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropUnreferred removes the files of a folder that have the digest of nothing that a record refers to.
+func (s *Store) dropUnreferred(dir string) error {
+	files, err := fs.ReadDir(s.disk.root.FS(), dir)
 	if err != nil {
 		return err
 	}
-	for _, b := range blobs {
-		if s.refs[b.Name()] == 0 {
-			if err := root.RemoveAll(path.Join(blobDir, b.Name())); err != nil {
+	for _, f := range files {
+		if s.refs[f.Name()] == 0 {
+			if err := s.disk.root.RemoveAll(path.Join(dir, f.Name())); err != nil {
 				return err
 			}
 		}

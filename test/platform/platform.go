@@ -38,8 +38,8 @@ type Options struct {
 	// Roles says what is rendered for a tenant's namespace; nil means that its objects may act as Deployer, and its sources may
 	// name any of its Secrets.
 	Roles func(namespace string) rbac.Tenant
-	// Flags are further flags of both controllers.
-	Flags []string
+	// Flags are further flags of both controllers, and SourceFlags of the source controller.
+	Flags, SourceFlags []string
 	// AgeSecret and VaultConfigMap are --sops-age-secret and --sops-vault-configmap; the roles follow.
 	AgeSecret, VaultConfigMap string
 	// APIServer is the URL at which the controllers reach the API server, that of a proxy for example; empty means directly.

@@ -88,7 +88,7 @@ func (p *Platform) Run(t testing.TB, c rbac.Controller) {
 		if old := p.processes[c]; old != nil {
 			address = old.storage // consumers know this one
 		}
-		args = append(args, p.serving(address)...)
+		args = append(append(args, p.serving(address)...), p.options.SourceFlags...)
 	default:
 		trust := p.Trust
 		if len(trust) == 0 {

@@ -127,6 +127,8 @@ func resource(kind string) string {
 		return "gitrepositories"
 	case "OCIRepository":
 		return "ocirepositories"
+	case "HelmRepository":
+		return "helmrepositories"
 	}
 	return strings.ToLower(kind) + "s"
 }
@@ -144,6 +146,13 @@ func CollectionPath(o Object) string {
 		path += "/namespaces/" + namespace
 	}
 	return path + "/" + resource(kind)
+}
+
+// AllPath is where the objects of an object's kind are, in all namespaces.
+func AllPath(o Object) string {
+	version, _ := o["apiVersion"].(string)
+	kind, _ := o["kind"].(string)
+	return "/apis/" + version + "/" + resource(kind)
 }
 
 // Path is where an object is.

@@ -11,6 +11,7 @@ import (
 
 	"sluice.dev/sluice/test/bench/audit"
 	"sluice.dev/sluice/test/bench/result"
+	"sluice.dev/sluice/test/bench/served"
 )
 
 // group is all runs of one kind.
@@ -118,6 +119,9 @@ func writeRequests(w *strings.Builder, r *result.Run) {
 		if len(parts) > 0 {
 			fmt.Fprintf(w, "- %s: %s\n", s.Name, strings.Join(parts, "; "))
 		}
+		for _, server := range slices.Sorted(maps.Keys(s.Served)) {
+			fmt.Fprintf(w, "  - %s was asked for %s\n", server, asked(s.Served[server]))
+		}
 		if as := writers(r, s); as != "" {
 			fmt.Fprintf(w, "  - written as %s\n", as)
 		}
@@ -149,6 +153,17 @@ func writers(r *result.Run, s *result.Step) string {
 		}
 	}
 	return ranked(sums)
+}
+
+// asked lists what a server was asked for, and the bytes it sent.
+func asked(counts served.Counts) string {
+	sums := map[string]int{}
+	var bytes int64
+	for request, c := range counts {
+		sums[request] = c.N
+		bytes += c.Bytes
+	}
+	return fmt.Sprintf("%s; %d kB", ranked(sums), bytes/1000)
 }
 
 // ranked lists the biggest first.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"sluice.dev/sluice/test/bench/audit"
+	"sluice.dev/sluice/test/bench/served"
 )
 
 // Run is one scenario with one candidate on a control plane of its own.
@@ -39,6 +40,8 @@ type Step struct {
 	Processes map[string]Usage `json:"processes"`
 	Requests  []audit.Count    `json:"requests"`
 	Traffic   []Traffic        `json:"traffic"`
+	// Served is what the servers of content were asked for, by server.
+	Served map[string]served.Counts `json:"served,omitempty"`
 	// OtherCPU is what everything else on the machine has used: the noise.
 	OtherCPU float64  `json:"otherCPU"`
 	Notes    []string `json:"notes,omitempty"`

@@ -15,6 +15,7 @@ import (
 	"sluice.dev/sluice/test/bench/audit"
 	"sluice.dev/sluice/test/bench/proc"
 	"sluice.dev/sluice/test/bench/result"
+	"sluice.dev/sluice/test/bench/served"
 )
 
 // A step ends when the candidate has been quiet for a while, so that its afterwork belongs to it.
@@ -33,6 +34,7 @@ type Measure struct {
 	busy     float64
 	requests []audit.Count
 	traffic  map[proc.Flow]proc.Bytes
+	served   map[string]served.Counts
 }
 
 // Begin starts the counters of a step about so many objects.
@@ -51,6 +53,7 @@ func (r *Rig) Begin(name string, units int) *Measure {
 		}
 	}
 	m.requests = r.audit.Counts()
+	m.served = r.served()
 	m.busy = proc.Busy()
 	m.start = time.Now()
 	return m
@@ -131,6 +134,12 @@ func (m *Measure) EndNow() error {
 	slices.SortFunc(m.Traffic, func(a, b result.Traffic) int {
 		return cmp.Or(cmp.Compare(a.Process, b.Process), cmp.Compare(a.Server, b.Server))
 	})
+	m.Served = map[string]served.Counts{}
+	for name, counts := range r.served() {
+		if news := counts.Since(m.served[name]); len(news) > 0 {
+			m.Served[name] = news
+		}
+	}
 	r.Run.Steps = append(r.Run.Steps, m.Step)
 	r.say("%s", r.brief(m.Step))
 	return r.check()

@@ -5,6 +5,8 @@ package rig
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"sluice.dev/sluice/test/bench/content"
@@ -61,13 +63,17 @@ func (r *Rig) AddTenants(ctx context.Context, n int) error {
 
 // policyParameters let the candidate fetch from the rig's own servers, which speak plain HTTP on loopback, and nothing
 // else that is unusual: workloads are held to the restricted profile, images to one registry. So many applications are tenants.
-func policyParameters(git, oci, tenants int) string {
-	common := fmt.Sprintf("profile: restricted, registries: [%s], transport: {allowPlainHTTP: [\"127.0.0.1:%d\", \"127.0.0.1:%d\"]}", content.Registry, git, oci)
+func policyParameters(ports map[string]int, tenants int) string {
+	var plain []string
+	for _, server := range slices.Sorted(maps.Keys(ports)) {
+		plain = append(plain, fmt.Sprintf("\"127.0.0.1:%d\"", ports[server]))
+	}
+	common := fmt.Sprintf("profile: restricted, registries: [%s], transport: {allowPlainHTTP: [%s]}", content.Registry, strings.Join(plain, ", "))
 	var text strings.Builder
 	text.WriteString("apiVersion: policy.sluice.dev/v1alpha1\nkind: PolicyParameters\nnamespaces:\n")
 	fmt.Fprintf(&text, "  %s: {serviceAccounts: [%s], %s}\n", Namespace, ServiceAccount, common)
 	for i := range tenants {
-		fmt.Fprintf(&text, "  %s: {serviceAccounts: [%s], sources: [{url: \"http://127.0.0.1:%d/\"}], verification: {required: false}, %s}\n", content.Namespace(i), Deployer, git, common)
+		fmt.Fprintf(&text, "  %s: {serviceAccounts: [%s], sources: [{url: \"http://127.0.0.1:%d/\"}], verification: {required: false}, %s}\n", content.Namespace(i), Deployer, ports[git], common)
 	}
 	return text.String()
 }

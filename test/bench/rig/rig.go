@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +18,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"sluice.dev/sluice/internal/transport"
 	"sluice.dev/sluice/test/bench/audit"
 	"sluice.dev/sluice/test/bench/kube"
 	"sluice.dev/sluice/test/bench/proc"
@@ -30,6 +32,7 @@ const (
 	harness   = "harness"
 	git       = "git"
 	oci       = "oci"
+	charts    = "charts"
 	artifacts = "artifacts"
 )
 
@@ -67,10 +70,12 @@ type Rig struct {
 	tokens     map[string]string
 	bed        *bed
 	servers    []*proc.Child
+	counted    map[string]string // address of each server that counts, by name
 	candidates map[string]*proc.Child
 	audit      *audit.Log
 	sockets    *proc.Sockets
 	sampler    *proc.Sampler
+	http       *http.Client
 }
 
 // New sets everything up but the candidate. Close it, whether there was an error or not.
@@ -83,7 +88,7 @@ func New(ctx context.Context, o Options, scenario string, n int) (*Rig, error) {
 	dir := filepath.Join(o.Work, run.Name())
 	r := &Rig{
 		Run: run, options: o, setup: setup, place: newPlace(o.Root, dir),
-		tokens: map[string]string{}, candidates: map[string]*proc.Child{}, sampler: proc.NewSampler(),
+		tokens: map[string]string{}, candidates: map[string]*proc.Child{}, counted: map[string]string{}, sampler: proc.NewSampler(),
 	}
 	if err := errors.Join(os.MkdirAll(dir, 0o700), os.MkdirAll(o.Out, 0o755)); err != nil {
 		return r, fmt.Errorf("folders of the run: %w", err)
@@ -91,11 +96,13 @@ func New(ctx context.Context, o Options, scenario string, n int) (*Rig, error) {
 	return r, r.setUp(ctx)
 }
 
-func (r *Rig) setUp(ctx context.Context) error {
+func (r *Rig) setUp(ctx context.Context) (err error) {
+	if r.http, err = transport.NewClient(transport.ClientOptions{Timeout: 5 * time.Second}); err != nil {
+		return err
+	}
 	if err := r.writeFiles(); err != nil {
 		return err
 	}
-	var err error
 	if r.bed, err = startBed(ctx, r.place, r.file("tokens.csv"), r.options.Pods); err != nil {
 		return err
 	}
@@ -130,11 +137,7 @@ func (r *Rig) file(name string) string { return filepath.Join(r.place.dir, name)
 
 // writeFiles puts down what the API server and the candidate read.
 func (r *Rig) writeFiles() error {
-	gitPort, err := r.place.port("PGIT")
-	if err != nil {
-		return err
-	}
-	ociPort, err := r.place.port("POCI")
+	ports, err := r.serverPorts()
 	if err != nil {
 		return err
 	}
@@ -145,7 +148,7 @@ func (r *Rig) writeFiles() error {
 	}
 	return errors.Join(
 		os.WriteFile(r.file("tokens.csv"), []byte(users.String()), 0o600),
-		os.WriteFile(r.place.parameters, []byte(policyParameters(gitPort, ociPort, r.options.Tenants)), 0o600),
+		os.WriteFile(r.place.parameters, []byte(policyParameters(ports, r.options.Tenants)), 0o600),
 	)
 }
 

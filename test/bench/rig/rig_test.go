@@ -123,7 +123,7 @@ func TestOwners(t *testing.T) {
 }
 
 func TestPolicyParametersAreValid(t *testing.T) {
-	p, err := parameters.Parse([]byte(policyParameters(8080, 5000, 2)))
+	p, err := parameters.Parse([]byte(policyParameters(map[string]int{git: 8080, oci: 5000}, 2)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,7 +56,7 @@ type Func func(ctx context.Context, o Options) error
 
 // All returns the scenarios by name.
 func All() map[string]Func {
-	return map[string]Func{"ks": KS, "tenants": Tenants, "wait": Wait, "source": Source, "ceiling": Ceiling}
+	return map[string]Func{"ks": KS, "tenants": Tenants, "wait": Wait, "source": Source, "ocirepos": OCIRepositories, "charts": Charts, "quiet": Quiet, "ceiling": Ceiling}
 }
 
 // Collections.
@@ -64,6 +64,7 @@ const (
 	kustomizations  = "/apis/kustomize.toolkit.fluxcd.io/v1/kustomizations"
 	gitRepositories = "/apis/source.toolkit.fluxcd.io/v1/gitrepositories"
 	ociRepositories = "/apis/source.toolkit.fluxcd.io/v1/ocirepositories"
+	helmCharts      = "/apis/source.toolkit.fluxcd.io/v1/helmcharts"
 	deployments     = "/apis/apps/v1/deployments"
 )
 
@@ -123,14 +124,6 @@ func gitRepository(namespace, name, url, interval string) kube.Object {
 		"apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository",
 		"metadata": kube.Object{"name": name, "namespace": namespace},
 		"spec":     kube.Object{"interval": interval, "url": url, "ref": kube.Object{"branch": "main"}, "timeout": "5m"},
-	}
-}
-
-func ociRepository(name, url, interval string) kube.Object {
-	return kube.Object{
-		"apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "OCIRepository",
-		"metadata": kube.Object{"name": name, "namespace": rig.Namespace},
-		"spec":     kube.Object{"interval": interval, "url": url, "insecure": true, "ref": kube.Object{"tag": "latest"}, "timeout": "5m"},
 	}
 }
 

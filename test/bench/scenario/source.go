@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"sluice.dev/sluice/internal/oci"
 	"sluice.dev/sluice/test/bench/content"
 	"sluice.dev/sluice/test/bench/kube"
 	"sluice.dev/sluice/test/bench/rig"
@@ -91,17 +90,15 @@ func largeOCI(ctx context.Context, _ Options, r *rig.Rig) (large, error) {
 	if err != nil {
 		return large{}, err
 	}
-	url := "oci://" + host + "/large"
-	repository, err := oci.ParseURL(url)
-	if err != nil {
+	if err := addRegistryCredential(ctx, r, host); err != nil {
 		return large{}, err
 	}
-	client, err := oci.NewPool(oci.PoolConfig{UserAgent: kube.UserAgent}).Client(oci.Config{Repository: repository, Insecure: true})
+	client, err := pusher(host, "large")
 	if err != nil {
 		return large{}, err
 	}
 	l := large{
-		kind: "oci", collection: ociRepositories, object: ociRepository("large", url, "1h"),
+		kind: "oci", collection: ociRepositories, object: withCredential(ociRepository("large", "oci://"+host+"/large", "1h")),
 		change: func(ctx context.Context, i int) (string, error) {
 			artifact, err := content.LargeArtifact(largeArtifact, uint64(i))
 			if err != nil {

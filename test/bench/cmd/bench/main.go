@@ -2,7 +2,7 @@
 
 // Command bench measures GitOps controllers as black boxes (test/bench).
 //
-//	bench ks|tenants|wait|source|ceiling --config FILE [flags]   play a scenario and keep its record
+//	bench ks|tenants|wait|source|ocirepos|charts|quiet|ceiling --config FILE [flags]   play a scenario and keep its record
 //	bench report FILE...                            tables of records
 //	bench compare REFERENCE OURS FILE...            ratios of two candidates
 package main
@@ -35,7 +35,7 @@ func main() {
 
 func run(args []string) error {
 	if len(args) == 0 {
-		return errors.New("usage: bench ks|tenants|wait|source|ceiling|report|compare [flags] [arguments]")
+		return errors.New("usage: bench ks|tenants|wait|source|ocirepos|charts|quiet|ceiling|report|compare [flags] [arguments]")
 	}
 	command, rest := args[0], args[1:]
 	play, isScenario := scenario.All()[command]
@@ -57,7 +57,7 @@ func run(args []string) error {
 		ratios, err := report.Ratios(runs, rest[0], rest[1])
 		fmt.Print(ratios)
 		return err
-	case slices.Contains([]string{rig.ServeGitCommand, rig.ServeOCICommand}, command) && len(rest) > 0:
+	case slices.Contains(rig.ServeCommands(), command) && len(rest) > 0:
 		return rig.ServeUntilEnd(command, rest[0], strings.Join(rest[1:], ""))
 	}
 	return fmt.Errorf("there is no %q, or arguments are missing", command)
@@ -96,7 +96,7 @@ func options(name string, args []string) (o scenario.Options, runs int, limit ti
 	flags.StringVar(&o.Cache, "cache", "dist/bench/cache", "folder for content that is made once")
 	flags.StringVar(&o.Tag, "tag", "", "label of the run in results")
 	flags.StringVar(&o.Interval, "interval", "10m", "spec.interval of Kustomizations")
-	flags.IntVar(&o.N, "n", 100, "number of Kustomizations")
+	flags.IntVar(&o.N, "n", 100, "number of Kustomizations, or of sources")
 	flags.DurationVar(&o.Timeout, "timeout", 0, "bound of each wait for the candidate (default: three minutes, and 300 ms for each Kustomization)")
 	flags.DurationVar(&o.DriftWait, "drift-wait", 30*time.Second, "how long a repair of drift is waited for")
 	flags.DurationVar(&o.Window, "window", 2*time.Minute, "length of the steady state in step interval")

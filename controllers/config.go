@@ -85,6 +85,8 @@ type Config struct {
 	// PolicyParameters is the file of tenant parameters; empty means that no tenant has any, so that whatever needs one is
 	// denied.
 	PolicyParameters string
+	// SigstoreTrustedRoot is a file with the trusted_root.json of Sigstore for the platform's sources that name none.
+	SigstoreTrustedRoot string
 	// StateDir holds the ledger and the platform's key.
 	StateDir string
 	// StatementKey is the private key that signs artifact statements; empty makes one below StateDir.

@@ -73,6 +73,8 @@ func (c *Config) bindOwn(fs *pflag.FlagSet) {
 	fs.StringSliceVar(&c.Controllers, "controllers", c.Controllers, "controllers to run: "+strings.Join(names(), ", "))
 	fs.StringSliceVar(&c.PlatformNamespaces, "platform-namespaces", c.PlatformNamespaces, "platform namespaces beside the manager's own; all others are tenants'")
 	fs.StringVar(&c.PolicyParameters, "policy-parameters", c.PolicyParameters, "file of tenant parameters, keyed by namespace (docs/policy.md)")
+	fs.StringVar(&c.SigstoreTrustedRoot, "sigstore-trusted-root", c.SigstoreTrustedRoot,
+		"file with the trusted_root.json of Sigstore, for sources of the platform that name identities and no root; nothing is ever downloaded")
 	fs.StringVar(&c.StateDir, "state-dir", c.StateDir, "folder of the ledger and the platform's key")
 	fs.StringVar(&c.StatementKey, "statement-key", c.StatementKey, "private key that signs artifact statements; empty makes one below --state-dir")
 	fs.StringSliceVar(&c.StatementTrust, "statement-trust", c.StatementTrust, "public keys whose artifact statements are believed; empty believes the key below --state-dir")

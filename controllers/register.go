@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -31,6 +32,7 @@ import (
 	"sluice.dev/sluice/internal/git"
 	"sluice.dev/sluice/internal/oci"
 	"sluice.dev/sluice/internal/verify"
+	"sluice.dev/sluice/internal/verify/cosign"
 )
 
 // registerSource adds the source controllers and the server of their artifacts.
@@ -59,9 +61,14 @@ func registerSource(ctx context.Context, p *parts) error {
 	if err != nil {
 		return err
 	}
+	root, err := trustedRoot(p.config.SigstoreTrustedRoot)
+	if err != nil {
+		return err
+	}
 	agent := build.Read().UserAgent(program)
 	sources := source.Config{
-		Ledger: refused, Secrets: p.manager.GetAPIReader(), Store: store, Decider: p.decider, Grants: p.policy.Parameters,
+		TrustedRoot: root,
+		Ledger:      refused, Secrets: p.manager.GetAPIReader(), Store: store, Decider: p.decider, Grants: p.policy.Parameters,
 		IsPlatform: p.config.IsPlatform, OwnNamespaces: p.config.platformNamespaces(),
 		Backend: p.backend, FIPS: p.fips, Key: key, Registries: oci.NewPool(oci.PoolConfig{UserAgent: agent}), Mirrors: mirrors,
 		Producer: agent, UserAgent: agent, TempDir: temp, Now: time.Now,
@@ -76,6 +83,21 @@ func registerSource(ctx context.Context, p *parts) error {
 	}
 	p.mend, p.wakers = wakers.One, append(p.wakers, wakers.All)
 	return nil
+}
+
+// trustedRoot reads the operator's trusted root of Sigstore; no path is none.
+func trustedRoot(path string) ([]byte, error) {
+	if path == "" {
+		return nil, nil
+	}
+	data, err := os.ReadFile(path)
+	if err == nil {
+		err = cosign.CheckTrustedRoot(data)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--sigstore-trusted-root: %q: %w", path, err)
+	}
+	return data, nil
 }
 
 // registerKustomize adds the Kustomization controller.

@@ -17,7 +17,7 @@ import (
 	"sluice.dev/sluice/policy/parameters"
 )
 
-// Config is what both source controllers work with. All fields are required.
+// Config is what both source controllers work with. All fields but TrustedRoot are required.
 type Config struct {
 	// Ledger keeps evidence of what was refused.
 	Ledger evidence.Recorder
@@ -38,6 +38,8 @@ type Config struct {
 	FIPS    fips.Policy
 	// Key signs the statement about each artifact.
 	Key *sign.Key
+	// TrustedRoot is a Sigstore trusted_root.json for sources of the platform that name none; empty where there is none.
+	TrustedRoot []byte
 	// Registries keeps sessions with OCI registries.
 	Registries *oci.Pool
 	// Mirrors keeps what was fetched of Git repositories.

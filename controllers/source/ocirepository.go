@@ -22,6 +22,7 @@ import (
 	"sluice.dev/sluice/internal/transport"
 	"sluice.dev/sluice/internal/verify"
 	"sluice.dev/sluice/internal/verify/cosign"
+	"sluice.dev/sluice/internal/verify/notation"
 )
 
 // latestFile is the second name of an OCIRepository's current artifact (spec row S-14).
@@ -213,7 +214,7 @@ func (c Config) ociVerify(ctx context.Context, obj *sourcev1.OCIRepository, r *o
 		r.statement = verify.Statement{Subject: subject, Method: verify.None}
 		return nil
 	}
-	v, err := cosign.New(cosign.Config{Registry: r.client, Backend: c.Backend, Now: c.Now})
+	v, err := c.ociVerifier(obj.Spec.Verify.Provider, r.client)
 	if err != nil {
 		return err
 	}
@@ -221,6 +222,14 @@ func (c Config) ociVerify(ctx context.Context, obj *sourcev1.OCIRepository, r *o
 		return verificationFault(err, sourcev1.VerificationError)
 	}
 	return nil
+}
+
+// ociVerifier makes the verifier of a provider. ociTrust has refused all others.
+func (c Config) ociVerifier(provider string, registry *oci.Client) (verify.Verifier, error) {
+	if provider == notationProvider {
+		return notation.New(notation.Config{Registry: registry, Backend: c.Backend, Now: c.Now})
+	}
+	return cosign.New(cosign.Config{Registry: registry, Backend: c.Backend, Now: c.Now})
 }
 
 // ociPull takes the selected layer into the store, piece by piece: what it costs in memory does not depend on its size.

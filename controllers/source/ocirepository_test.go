@@ -13,11 +13,17 @@ import (
 	"runtime"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 
 	"sluice.dev/sluice/controllers/internal/artifact"
+	"sluice.dev/sluice/internal/fault"
 	"sluice.dev/sluice/internal/fips"
 	"sluice.dev/sluice/internal/oci"
+	"sluice.dev/sluice/internal/verify"
+	"sluice.dev/sluice/policy/parameters"
 	"sluice.dev/sluice/test/registry"
 )
 
@@ -128,5 +134,36 @@ func BenchmarkPull(b *testing.B) {
 				run.close()
 			}
 		})
+	}
+}
+
+// TestTenantsDoNotChooseTheirJudge: in a tenant's namespace the platform's trust policy counts, and no Secret is read.
+func TestTenantsDoNotChooseTheirJudge(t *testing.T) {
+	grants, err := parameters.Parse([]byte(`apiVersion: policy.sluice.dev/v1alpha1
+kind: PolicyParameters
+namespaces:
+  team-a:
+    verification:
+      notation: {trustPolicy: '{"version":"1.0"}', certificates: [{name: ca.crt, certificate: "-----BEGIN CERTIFICATE-----"}]}
+  team-b: {}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := Config{IsPlatform: func(string) bool { return false }, Grants: func() parameters.Parameters { return grants }}
+	obj := &sourcev1.OCIRepository{Spec: sourcev1.OCIRepositorySpec{Verify: &sourcev1.OCIRepositoryVerification{
+		Provider: "notation", SecretRef: &meta.LocalObjectReference{Name: "mine"},
+	}}}
+	obj.Namespace = "team-a"
+	want := verify.Policy{
+		TrustPolicy: []byte(`{"version":"1.0"}`), Keys: []verify.Key{{Name: "ca.crt", Data: []byte("-----BEGIN CERTIFICATE-----")}},
+	}
+	got, err := c.ociTrust(t.Context(), obj)
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("trust of team-a: %v (-want +got):\n%s", err, diff)
+	}
+	obj.Namespace = "team-b"
+	if _, err := c.ociTrust(t.Context(), obj); fault.Of(err).Kind != fault.Denied {
+		t.Errorf("trust of team-b: %v", err)
 	}
 }

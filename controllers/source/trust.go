@@ -54,11 +54,26 @@ func (c Config) gitTrust(ctx context.Context, obj *sourcev1.GitRepository) (veri
 	})
 }
 
-// ociTrust reads what spec.verify of an OCIRepository refers to (spec rows S-56 and S-57).
+// The providers of spec.verify.
+const (
+	cosignProvider   = "cosign"
+	notationProvider = "notation"
+)
+
+// ociTrust reads what spec.verify of an OCIRepository refers to (spec rows S-56 to S-58).
 func (c Config) ociTrust(ctx context.Context, obj *sourcev1.OCIRepository) (verify.Policy, error) {
-	if p := obj.Spec.Verify.Provider; p != "cosign" {
+	switch p := obj.Spec.Verify.Provider; p {
+	case cosignProvider:
+		return c.cosignTrust(ctx, obj)
+	case notationProvider:
+		return c.notationTrust(ctx, obj)
+	default:
 		return verify.Policy{}, unsupported("spec.verify.provider: " + p)
 	}
+}
+
+// cosignTrust reads keys, identities and the trusted root behind them.
+func (c Config) cosignTrust(ctx context.Context, obj *sourcev1.OCIRepository) (verify.Policy, error) {
 	return c.trust(obj.Namespace, cosignKeys, func() (verify.Policy, error) {
 		data, err := c.secretData(ctx, obj.Namespace, obj.Spec.Verify.SecretRef)
 		if err != nil {
@@ -71,8 +86,42 @@ func (c Config) ociTrust(ctx context.Context, obj *sourcev1.OCIRepository) (veri
 		if err := c.addTrustedRoot(ctx, &p, obj.Namespace, obj.Spec.Verify.TrustedRootSecretRef); err != nil {
 			return verify.Policy{}, err
 		}
+		if len(p.Identities) > 0 && len(p.TrustedRoot) == 0 {
+			p.TrustedRoot = c.TrustedRoot
+		}
 		if p.Empty() {
-			return verify.Policy{}, untrusting("spec.verify names nobody to believe: give a Secret with *.pub keys, or matchOIDCIdentity with trustedRootSecretRef")
+			return verify.Policy{}, untrusting("spec.verify names nobody to believe: give a Secret with *.pub keys, or matchOIDCIdentity with trustedRootSecretRef " +
+				"or, for all sources of the platform, --sigstore-trusted-root")
+		}
+		return p, nil
+	})
+}
+
+// trustPolicyKey is the entry of a Secret with a trust policy of the Notary Project (spec row S-58).
+const trustPolicyKey = "trustpolicy.json"
+
+// notationTrust reads a trust policy with the certificates and revocation lists beside it. In a tenant's namespace it is the
+// platform's.
+func (c Config) notationTrust(ctx context.Context, obj *sourcev1.OCIRepository) (verify.Policy, error) {
+	if !c.IsPlatform(obj.Namespace) {
+		p := c.Grants().For(obj.Namespace).Verification.Notation.Policy()
+		if p.Empty() {
+			return verify.Policy{}, untrusting(
+				"the platform has no trust policy of Notation for namespace %q: ask the platform team to add one to the policy parameters", obj.Namespace)
+		}
+		return p, nil
+	}
+	return c.trust(obj.Namespace, nil, func() (verify.Policy, error) {
+		data, err := c.secretData(ctx, obj.Namespace, obj.Spec.Verify.SecretRef)
+		if err != nil {
+			return verify.Policy{}, err
+		}
+		p := verify.Policy{TrustPolicy: data[trustPolicyKey]}
+		for _, suffix := range []string{".crt", ".pem", ".crl"} {
+			p.Keys = append(p.Keys, keys(data, suffix)...)
+		}
+		if len(p.TrustPolicy) == 0 || len(p.Keys) == 0 {
+			return verify.Policy{}, untrusting("spec.verify names nobody to believe: give a Secret with %q and certificates as *.crt or *.pem", trustPolicyKey)
 		}
 		return p, nil
 	})

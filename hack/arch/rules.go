@@ -94,6 +94,7 @@ func owners() []owner {
 	return []owner{
 		{"github.com/open-policy-agent/opa", []string{"policy/engine"}, "one place guards evaluation"},
 		{"github.com/sigstore", []string{"internal/verify", "internal/sign"}, "signatures are believed in one place"},
+		{"github.com/notaryproject", []string{"internal/verify/notation", "test/notary"}, "signatures are believed in one place"},
 		{"github.com/microsoft/go-crypto-openssl", []string{"internal/fips"}, "the module behind a seam"},
 		{"crypto/tls", []string{"internal/transport"}, "one TLS profile"},
 		{"crypto/md5", []string{"internal/fips"}, "not approved"},

@@ -108,10 +108,10 @@ func (l *login) greeting(scheme, host string) (greeting, bool) {
 }
 
 // realm finds the address of the token service in a challenge.
-var realm = regexp.MustCompile(`(?i)\brealm="([^"]*)"`) //nolint:gochecknoglobals // compiled once, never changed
+var realm = regexp.MustCompile(`(?i)\brealm="([^"]*)"`)
 
 // scope finds what a token is asked for. In the answer to the first question it is an example, if anything.
-var scope = regexp.MustCompile(`(?i),?\s*\bscope="[^"]*"`) //nolint:gochecknoglobals // compiled once, never changed
+var scope = regexp.MustCompile(`(?i),?\s*\bscope="[^"]*"`)
 
 // isToken reports whether a request goes to the token service that the registry has named.
 func (l *login) isToken(req *http.Request) bool {

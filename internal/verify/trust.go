@@ -39,6 +39,9 @@ func Trust(d fips.Digests, p Policy) (string, error) {
 		add("identity", i.Issuer, i.Subject)
 	}
 	add("root", string(p.TrustedRoot))
+	if len(p.TrustPolicy) > 0 {
+		add("policy", string(p.TrustPolicy))
+	}
 	sum, err := fips.Sum(d, crypto.SHA256, all)
 	if err != nil {
 		return "", fmt.Errorf("digest of the trust material: %w", err)

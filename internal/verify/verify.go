@@ -20,6 +20,8 @@ const (
 	CosignKey Method = "cosign-key"
 	// CosignKeyless is a cosign signature by a short-lived certificate of a trusted authority.
 	CosignKeyless Method = "cosign-keyless"
+	// Notation is a Notary Project signature by a certificate that a trust policy names.
+	Notation Method = "notation"
 	// GitSSH is an SSH signature on a commit or a tag.
 	GitSSH Method = "git-ssh"
 	// GitOpenPGP is an OpenPGP signature on a commit or a tag.
@@ -58,6 +60,8 @@ type Policy struct {
 	Identities []IdentityMatch
 	// TrustedRoot is a Sigstore trusted_root.json: the authorities and logs behind Identities.
 	TrustedRoot []byte
+	// TrustPolicy is a Notary Project trustpolicy.json. With it, Keys are the certificates of its trust stores, and revocation lists.
+	TrustPolicy []byte
 }
 
 // Empty reports whether the policy accepts nothing at all.
@@ -73,7 +77,7 @@ type Statement struct {
 	Method Method `json:"method"`
 	// Signer names who signed: the key's name, or the identity in the certificate.
 	Signer string `json:"signer,omitempty"`
-	// Issuer is the issuer of a keyless identity.
+	// Issuer is the issuer of a keyless identity, or of the certificate of a Notation signature.
 	Issuer string `json:"issuer,omitempty"`
 	// Fingerprint is "SHA256:<base64>" for SSH keys, "sha256:<hex>" over the DER public key for others, or the
 	// OpenPGP fingerprint in hex.

@@ -91,6 +91,17 @@ type verification struct {
 	Keys        *[]key      `yaml:"keys"`
 	Identities  *[]identity `yaml:"identities"`
 	TrustedRoot *string     `yaml:"trustedRoot"`
+	Notation    *notation   `yaml:"notation"`
+}
+
+type notation struct {
+	TrustPolicy  string        `yaml:"trustPolicy"`
+	Certificates []certificate `yaml:"certificates"`
+}
+
+type certificate struct {
+	Name        string `yaml:"name"`
+	Certificate string `yaml:"certificate"`
 }
 
 type key struct {

@@ -115,6 +115,25 @@ type Verification struct {
 	Identities []Identity
 	// TrustedRoot is a Sigstore trusted_root.json.
 	TrustedRoot []byte
+	// Notation says whose Notary Project signatures count.
+	Notation Notation
+}
+
+// Notation is a trust policy with what it refers to.
+type Notation struct {
+	// TrustPolicy is a trustpolicy.json.
+	TrustPolicy []byte
+	// Certificates are those of its trust stores, and revocation lists under names that end with .crl.
+	Certificates []Key
+}
+
+// Policy returns whom to believe for Notary Project signatures. It is empty, and so accepts nothing, where the platform says nothing.
+func (n Notation) Policy() verify.Policy {
+	p := verify.Policy{TrustPolicy: slices.Clone(n.TrustPolicy)}
+	for _, c := range n.Certificates {
+		p.Keys = append(p.Keys, verify.Key{Name: c.Name, Data: slices.Clone(c.Data)})
+	}
+	return p
 }
 
 // Key is a public key with the name that appears in messages.

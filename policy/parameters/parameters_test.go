@@ -39,6 +39,7 @@ namespaces:
     verification:
       identities: [{issuer: "^https://issuer.example$", subject: "^ci@team-a$"}]
       trustedRoot: '{}'
+      notation: {trustPolicy: '{}', certificates: [{name: ca.crt, certificate: "-----BEGIN CERTIFICATE-----"}]}
   team-b: {}
   team-c:
     clusterRoles: []
@@ -68,6 +69,9 @@ namespaces:
 			Verification: Verification{
 				Required: true, Keys: platform, TrustedRoot: []byte("{}"),
 				Identities: []Identity{{Issuer: "^https://issuer.example$", Subject: "^ci@team-a$"}},
+				Notation: Notation{
+					TrustPolicy: []byte("{}"), Certificates: []Key{{Name: "ca.crt", Data: []byte("-----BEGIN CERTIFICATE-----")}},
+				},
 			},
 		},
 		"team-b": {

@@ -64,6 +64,7 @@ func (v *verification) over(d *verification) *verification {
 		Keys:        or(v.Keys, d.Keys),
 		Identities:  or(v.Identities, d.Identities),
 		TrustedRoot: or(v.TrustedRoot, d.TrustedRoot),
+		Notation:    or(v.Notation, d.Notation),
 	}
 }
 
@@ -131,7 +132,40 @@ func (v *verification) resolve() (Verification, error) {
 	case root != "":
 		r.TrustedRoot = []byte(root)
 	}
-	return r, nil
+	r.Notation, err = v.Notation.resolve()
+	return r, err
+}
+
+// resolve looks at the outside only; what a trust policy may say is internal/verify's.
+func (n *notation) resolve() (r Notation, err error) {
+	if n == nil {
+		return r, nil
+	}
+	switch {
+	case len(n.TrustPolicy) > maxTrust:
+		return r, fmt.Errorf("verification.notation.trustPolicy: larger than %d bytes", maxTrust)
+	case !json.Valid([]byte(n.TrustPolicy)):
+		return r, errors.New("verification.notation.trustPolicy: not JSON, give the content of trustpolicy.json")
+	case len(n.Certificates) == 0:
+		return r, errors.New("verification.notation.certificates: none, so nobody would be believed")
+	}
+	r.TrustPolicy = []byte(n.TrustPolicy)
+	r.Certificates, err = each("verification.notation.certificates", n.Certificates, parseCertificate)
+	return r, err
+}
+
+func parseCertificate(c certificate) (Key, error) {
+	switch {
+	case c.Name == "" || len(c.Name) > 253:
+		return Key{}, errors.New("name is missing or too long")
+	case len(c.Certificate) > maxKey:
+		return Key{}, fmt.Errorf("certificate is larger than %d bytes", maxKey)
+	case strings.Contains(c.Certificate, "PRIVATE KEY"):
+		return Key{}, errors.New("certificate is a private key: replace it, it is disclosed")
+	case !strings.HasPrefix(strings.TrimSpace(c.Certificate), "-----BEGIN "):
+		return Key{}, errors.New("certificate is not PEM")
+	}
+	return Key{Name: c.Name, Data: []byte(c.Certificate)}, nil
 }
 
 // resolve returns why unverified artifacts are admitted. Where verification is required nobody could check them, so the file

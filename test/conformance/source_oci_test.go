@@ -187,12 +187,6 @@ func testOCIFailures(t *testing.T, b *sourceBed) {
 			},
 			failed(sourcev1.OCILayerOperationFailedReason, "text/plain"),
 		},
-		"verification by Notation": {
-			func(s *sourcev1.OCIRepositorySpec) {
-				s.Verify = &sourcev1.OCIRepositoryVerification{Provider: "notation", SecretRef: ref("x")}
-			},
-			failure{reason: meta.FeatureGateDisabledReason, stalled: true, says: []string{"spec.verify.provider: notation"}},
-		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -21,6 +21,7 @@ func TestSources(t *testing.T) {
 		"oci proxy":          testOCIProxy,
 		"oci content":        testOCIContent,
 		"cosign":             testCosign,
+		"notation":           testNotation,
 		"tenants":            testTenantTrust,
 		"hostile":            testHostile,
 		"api":                testSourceAPI,

@@ -80,7 +80,8 @@ type archiver struct {
 
 // write writes the archive.
 func (a *archiver) write() error {
-	a.zip, a.buffer = gzip.NewWriter(a.out), make([]byte, copyBuffer)
+	a.zip.Reset(a.out)
+	a.buffer = make([]byte, copyBuffer)
 	err := fs.WalkDir(a.tree.FS, ".", a.visit)
 	if err == nil {
 		err = a.flush()

@@ -186,7 +186,7 @@ type contentWriter struct {
 }
 
 // copyBuffer is the size of the one buffer through which all files of an archive are copied.
-const copyBuffer = 64 << 10
+const copyBuffer = 32 << 10
 
 // newContentWriter begins a content whose data is in dir, in a file that has no name: whatever ends the process, nothing stays
 // behind.
@@ -196,7 +196,7 @@ func newContentWriter(dir string, state hash.Hash) (*contentWriter, error) {
 		return nil, err
 	}
 	content := &Content{data: data, files: map[string]stored{}, folders: map[string][]string{".": nil}}
-	return &contentWriter{content: content, out: bufio.NewWriterSize(data, 256<<10), state: state, buffer: make([]byte, copyBuffer)}, nil
+	return &contentWriter{content: content, out: bufio.NewWriterSize(data, copyBuffer), state: state, buffer: make([]byte, copyBuffer)}, nil
 }
 
 // scratch returns a new file in dir that has no name any more.

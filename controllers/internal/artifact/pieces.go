@@ -13,6 +13,8 @@ import (
 	"io"
 	"os"
 	"path"
+
+	"github.com/klauspost/compress/gzip"
 )
 
 // pieceDir has, by the digest of an archive, the list of its pieces.
@@ -162,9 +164,14 @@ func (s *Store) archive(ctx context.Context, t Tree) (*Blob, error) {
 	w := newPieceWriter(nil, digest)
 	release := s.openLike(t.Like, w)
 	defer release()
+	zip, ok := s.compressors.Get().(*gzip.Writer)
+	if !ok {
+		zip = gzip.NewWriter(nil)
+	}
+	defer s.compressors.Put(zip)
 	b, err := s.put(ctx, func(out io.Writer) error {
 		w.out = out
-		return (&archiver{ctx: ctx, tree: t, limits: s.config.Limits, out: w}).write()
+		return (&archiver{ctx: ctx, tree: t, limits: s.config.Limits, out: w, zip: zip}).write()
 	})
 	if err != nil || len(w.written) < 2 { // an archive of one piece is no work
 		return b, err

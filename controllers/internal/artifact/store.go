@@ -86,6 +86,8 @@ func (c Config) withDefaults() Config {
 type Store struct {
 	config Config
 	disk   *disk
+	// compressors are kept, each being larger than most artifacts.
+	compressors sync.Pool
 
 	mu      sync.Mutex
 	records map[Key]record

@@ -65,6 +65,27 @@ func TestArchiveIsDeterministic(t *testing.T) {
 	}
 }
 
+// TestArchiveForgetsTheOneBefore: compressors are used again, and what went through one before leaves no trace.
+func TestArchiveForgetsTheOneBefore(t *testing.T) {
+	b := newBed(t, nil)
+	digest := func(content string) string {
+		blob, err := b.store.Archive(t.Context(), artifact.Tree{FS: fstest.MapFS{"a.yaml": {Data: []byte(content)}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer blob.Release()
+		return blob.Digest()
+	}
+	small, large := strings.Repeat("kind: ConfigMap\n", 300), strings.Repeat("apiVersion: v1\nkind: ConfigMap\n", 100_000)
+	want := digest(small)
+	for range 5 {
+		digest(large)
+		if got := digest(small); got != want {
+			t.Fatalf("digest %s, and %s before", got, want)
+		}
+	}
+}
+
 // checkHeaders compares what stands in the archive with spec row S-13.
 func checkHeaders(t *testing.T, path string) {
 	t.Helper()

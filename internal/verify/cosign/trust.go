@@ -50,8 +50,8 @@ func (t trust) names() string {
 // trust reads a policy. One part that cannot be used makes the whole unusable: a policy is never quietly narrowed or
 // widened to what happens to be readable.
 func (v *Verifier) trust(p verify.Policy) (trust, error) {
-	if p.Empty() {
-		return trust{}, verify.ErrNoPolicy
+	if p.Empty() || len(p.TrustPolicy) > 0 {
+		return trust{}, verify.ErrNoPolicy // a trust policy is Notation's
 	}
 	if len(p.Keys) > maxKeys || len(p.Identities) > maxIdentities || len(p.TrustedRoot) > maxTrustedRoot {
 		return trust{}, errors.New("policy is too large")
@@ -109,6 +109,15 @@ func readIdentity(match verify.IdentityMatch) (sigstore.CertificateIdentity, err
 }
 
 func anchored(expression string) string { return `\A(?:` + expression + `)\z` }
+
+// CheckTrustedRoot reports what keeps a trusted_root.json from being used.
+func CheckTrustedRoot(data []byte) error {
+	if len(data) > maxTrustedRoot {
+		return fmt.Errorf("trusted root is larger than %d bytes", maxTrustedRoot)
+	}
+	_, err := certificateVerifier(data)
+	return err
+}
 
 // certificateVerifier asks for whatever the trusted root can vouch for. Certificates live for minutes, so at least one source
 // of time is needed; a root with none verifies nothing.

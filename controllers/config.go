@@ -16,6 +16,7 @@ import (
 
 	"github.com/fluxcd/pkg/apis/meta"
 
+	"sluice.dev/sluice/internal/chart"
 	"sluice.dev/sluice/internal/fips"
 )
 
@@ -56,6 +57,9 @@ type Config struct {
 
 	// Storage is about the artifacts.
 	Storage StorageConfig
+
+	// Helm is about Helm repositories and charts.
+	Helm HelmConfig
 
 	// NoCrossNamespaceRefs refuses references to another namespace, in platform namespaces too. Tenants never have
 	// them.
@@ -146,6 +150,21 @@ type StorageConfig struct {
 	TLSNames []string
 }
 
+// HelmConfig bounds what is taken from Helm repositories, and what is kept of it in memory.
+type HelmConfig struct {
+	// IndexMaxSize, ChartMaxSize and ChartFileMaxSize are in bytes: an index.yaml, a chart's archive, each file in it.
+	IndexMaxSize, ChartMaxSize, ChartFileMaxSize int64
+	// CacheMaxSize is how many parsed indexes are kept; zero means as many as fit a bound in bytes. CacheTTL is how long one is
+	// kept that nobody asks for, and CachePurge how often those are looked for.
+	CacheMaxSize         int
+	CacheTTL, CachePurge time.Duration
+}
+
+// limits bound what is taken.
+func (h HelmConfig) limits() chart.Limits {
+	return chart.Limits{Index: h.IndexMaxSize, Archive: h.ChartMaxSize, File: h.ChartFileMaxSize}
+}
+
 // NewConfig returns Flux 2.9's defaults (spec §3.1).
 func NewConfig() Config {
 	return Config{
@@ -162,8 +181,11 @@ func NewConfig() Config {
 		WatchConfigsLabelSelector: meta.LabelKeyWatch + "=" + meta.LabelValueWatchEnabled,
 		JitterPercent:             5,
 		Storage:                   StorageConfig{Path: "/data", RetentionTTL: time.Minute, RetentionRecords: 2, ScrubInterval: time.Hour},
-		StateDir:                  "/state",
-		Profile:                   fips.Strict,
+		Helm: HelmConfig{
+			IndexMaxSize: 50 << 20, ChartMaxSize: 10 << 20, ChartFileMaxSize: 5 << 20, CacheTTL: 15 * time.Minute, CachePurge: time.Minute,
+		},
+		StateDir: "/state",
+		Profile:  fips.Strict,
 	}
 }
 
@@ -219,6 +241,9 @@ func (c Config) Validate() error {
 	}
 	if c.Storage.RetentionRecords < 1 {
 		wrong("--artifact-retention-records %d: must be at least 1, the current artifact counts", c.Storage.RetentionRecords)
+	}
+	if h := c.Helm; min(h.IndexMaxSize, h.ChartMaxSize, h.ChartFileMaxSize) < 1 || h.CacheMaxSize < 0 || h.CacheTTL <= 0 || h.CachePurge <= 0 {
+		wrong("--helm-*: sizes and durations must be positive; only --helm-cache-max-size may be 0")
 	}
 	if c.Retry.Min <= 0 || c.Retry.Max < c.Retry.Min {
 		wrong("--min-retry-delay %s and --max-retry-delay %s: the first must be positive and not above the second", c.Retry.Min, c.Retry.Max)

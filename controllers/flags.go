@@ -66,7 +66,17 @@ func (c *Config) Bind(fs *pflag.FlagSet, lookup func(string) (string, bool)) {
 		"Secrets and ConfigMaps with these labels start the Kustomizations that name them when they change; empty means all")
 	fs.StringArrayVar(&c.OverrideManagers, "override-manager", c.OverrideManagers, "prefix of field managers whose fields are taken over beside kubectl's (repeatable)")
 	fs.Var((*kindList)(&c.CustomStage), "custom-apply-stage-kinds", "kinds that are applied before the others, as group/Kind with commas in between")
+	c.bindHelm(fs)
 	bindIdle(fs)
+}
+
+func (c *Config) bindHelm(fs *pflag.FlagSet) {
+	fs.Int64Var(&c.Helm.IndexMaxSize, "helm-index-max-size", c.Helm.IndexMaxSize, "greatest index of a Helm repository in bytes")
+	fs.Int64Var(&c.Helm.ChartMaxSize, "helm-chart-max-size", c.Helm.ChartMaxSize, "greatest archive of a Helm chart in bytes")
+	fs.Int64Var(&c.Helm.ChartFileMaxSize, "helm-chart-file-max-size", c.Helm.ChartFileMaxSize, "greatest file of a Helm chart in bytes")
+	fs.IntVar(&c.Helm.CacheMaxSize, "helm-cache-max-size", c.Helm.CacheMaxSize, "how many parsed Helm indexes are kept in memory, 0 for as many as fit 128 MiB")
+	fs.DurationVar(&c.Helm.CacheTTL, "helm-cache-ttl", c.Helm.CacheTTL, "how long a parsed Helm index is kept that no chart asks for")
+	fs.DurationVar(&c.Helm.CachePurge, "helm-cache-purge-interval", c.Helm.CachePurge, "how often such indexes are looked for")
 }
 
 func (c *Config) bindOwn(fs *pflag.FlagSet) {
@@ -152,12 +162,6 @@ func (p *profileFlag) Set(name string) error {
 func idleFlags() map[string]any {
 	return map[string]any{
 		"default-kubeconfig-service-account": "",
-		"helm-cache-max-size":                0,
-		"helm-cache-purge-interval":          time.Minute,
-		"helm-cache-ttl":                     15 * time.Minute,
-		"helm-chart-file-max-size":           5 << 20,
-		"helm-chart-max-size":                10 << 20,
-		"helm-index-max-size":                50 << 20,
 		"http-retry":                         9,
 		"ssh-hostkey-algos":                  []string{},
 		"ssh-kex-algos":                      []string{},

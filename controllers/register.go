@@ -66,11 +66,21 @@ func registerSource(ctx context.Context, p *parts) error {
 		return err
 	}
 	agent := build.Read().UserAgent(program)
+	indexes, err := source.NewIndexes(source.IndexesConfig{
+		Count: p.config.Helm.CacheMaxSize, TTL: p.config.Helm.CacheTTL, Purge: p.config.Helm.CachePurge, Metrics: metrics.Registry, Now: time.Now,
+	})
+	if err != nil {
+		return err
+	}
+	if err := p.manager.Add(indexes); err != nil {
+		return err
+	}
 	sources := source.Config{
 		TrustedRoot: root,
 		Ledger:      refused, Secrets: p.manager.GetAPIReader(), Store: store, Decider: p.decider, Grants: p.policy.Parameters,
 		IsPlatform: p.config.IsPlatform, OwnNamespaces: p.config.platformNamespaces(),
 		Backend: p.backend, FIPS: p.fips, Key: key, Registries: oci.NewPool(oci.PoolConfig{UserAgent: agent}), Mirrors: mirrors,
+		Indexes: indexes, Charts: p.config.Helm.limits(),
 		Producer: agent, UserAgent: agent, TempDir: temp, Now: time.Now,
 	}
 	recorder, err := p.recorder(source.Name)

@@ -32,7 +32,10 @@ type Descriptor struct {
 // All returns every controller there is.
 func All() []Descriptor {
 	return []Descriptor{
-		{Name: "source", Component: source.Name, AddToScheme: sourcev1.AddToScheme, kinds: sources(), register: registerSource},
+		{
+			Name: "source", Component: source.Name, AddToScheme: sourcev1.AddToScheme, register: registerSource,
+			kinds: append(sources(), &sourcev1.HelmRepository{}),
+		},
 		{Name: "kustomize", Component: kustomize.Name, AddToScheme: kustomizev1.AddToScheme, kinds: append(sources(), &kustomizev1.Kustomization{}), register: registerKustomize},
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"sluice.dev/sluice/controllers/internal/artifact"
 	"sluice.dev/sluice/controllers/internal/evidence"
+	"sluice.dev/sluice/internal/chart"
 	"sluice.dev/sluice/internal/fips"
 	"sluice.dev/sluice/internal/git"
 	"sluice.dev/sluice/internal/oci"
@@ -44,6 +45,9 @@ type Config struct {
 	Registries *oci.Pool
 	// Mirrors keeps what was fetched of Git repositories.
 	Mirrors *git.Mirrors
+	// Indexes are the parsed indexes of Helm repositories, and Charts bound what is taken from them.
+	Indexes *Indexes
+	Charts  chart.Limits
 	// Producer names program and version in statements, UserAgent in requests.
 	Producer, UserAgent string
 	// TempDir is where content lies while it is looked at.

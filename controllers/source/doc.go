@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Package source reconciles GitRepositories and OCIRepositories: it fetches what they point to, verifies it, and publishes
+// Package source reconciles GitRepositories, OCIRepositories and HelmRepositories: it fetches what they point to, verifies it, and publishes
 // an artifact with the platform's signed statement beside it. Each kind is a list of stages: gitrepository.go,
 // ocirepository.go; what they share is in publish.go, trust.go and secrets.go.
 //

@@ -193,11 +193,14 @@ func (c Config) ociWithhold(ctx context.Context, obj *sourcev1.OCIRepository, r 
 }
 
 // latestURL is where whatever is current is served; nowhere, where artifacts are served by digest only.
-func latestURL(a *meta.Artifact) string {
+func latestURL(a *meta.Artifact) string { return siblingURL(a, latestFile) }
+
+// siblingURL is where another file of an artifact's object is served; nowhere, where artifacts are served by digest only.
+func siblingURL(a *meta.Artifact, file string) string {
 	if !strings.HasSuffix(a.URL, a.Path) {
 		return ""
 	}
-	return strings.TrimSuffix(a.URL, a.Path) + path.Dir(a.Path) + "/" + latestFile
+	return strings.TrimSuffix(a.URL, a.Path) + path.Dir(a.Path) + "/" + file
 }
 
 func ociReference(ref *sourcev1.OCIRepositoryRef) oci.Reference {

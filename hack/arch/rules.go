@@ -27,6 +27,7 @@ func rooms() []room {
 		{"internal/sign", []string{"internal/fault", "internal/fips", "internal/oci", "internal/transport"}},
 		{"internal/oci", []string{"internal/fault", "internal/fips", "internal/transport"}},
 		{"internal/git", []string{"internal/fault", "internal/fips", "internal/transport"}},
+		{"internal/chart", []string{"internal/fault", "internal/fips", "internal/transport"}},
 
 		// Deciding.
 		{"policy", []string{"internal/fault"}},
@@ -43,8 +44,8 @@ func rooms() []room {
 		{"controllers/internal", []string{"internal/fault", "internal/fips", "internal/transport", "internal/verify", "impersonation", "policy"}},
 		{"controllers/internal/evidence", []string{"compliance/ledger", "controllers/internal", "internal/fault", "internal/verify"}},
 		{"controllers/source", []string{
-			"controllers/internal", "controllers/internal/evidence", "internal/build", "internal/fault", "internal/fips", "internal/git",
-			"internal/oci", "internal/sign", "internal/transport", "internal/verify", "policy", "policy/parameters",
+			"controllers/internal", "controllers/internal/evidence", "internal/build", "internal/chart", "internal/fault", "internal/fips",
+			"internal/git", "internal/oci", "internal/sign", "internal/transport", "internal/verify", "policy", "policy/parameters",
 		}},
 		{"controllers/kustomize", []string{
 			"controllers/internal", "controllers/internal/evidence", "impersonation", "internal/build", "internal/fault", "internal/fips", "internal/transport", "internal/verify",
@@ -57,7 +58,7 @@ func rooms() []room {
 		}},
 		{"controllers", []string{
 			"controllers/internal", "controllers/source", "controllers/kustomize", "compliance/ledger", "impersonation", "internal/build",
-			"internal/fault", "internal/fips", "internal/git", "internal/oci", "internal/sign", "internal/transport", "internal/verify", "policy",
+			"internal/chart", "internal/fault", "internal/fips", "internal/git", "internal/oci", "internal/sign", "internal/transport", "internal/verify", "policy",
 			"policy/engine", "policy/parameters",
 		}},
 

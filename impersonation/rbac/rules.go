@@ -45,7 +45,7 @@ func Rules(c Controller, in Install) (Grants, error) {
 	switch c {
 	case Source:
 		return Grants{
-			Cluster: append(owned(sourceGroup, "gitrepositories", "ocirepositories"), events(), clusterIdentity()),
+			Cluster: append(owned(sourceGroup, "gitrepositories", "ocirepositories", "helmrepositories"), events(), clusterIdentity()),
 			Own:     own,
 		}, nil
 	case Kustomize:

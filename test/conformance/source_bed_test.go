@@ -62,6 +62,7 @@ type sourceBed struct {
 	cert, key []byte // a client certificate of authority
 	asked     requestLog
 	registries
+	charts  chartServers
 	tenants tenantKeys
 	serial  atomic.Int64
 }
@@ -105,6 +106,7 @@ func newSourceBed(t *testing.T) *sourceBed {
 	b := &sourceBed{plane: kubetest.Start(t), root: t.TempDir(), asked: requestLog{seen: map[string][]string{}}, tenants: newTenantKeys(t)}
 	b.startGit(t)
 	b.startRegistries(t)
+	b.startCharts(t)
 	b.Platform = platform.Start(t, b.plane, platform.Options{
 		Tenants: 2, Flags: []string{"--artifact-retention-ttl=3s", "--concurrent=8"},
 		Parameters: func(own string, tenants []string) string {
@@ -118,12 +120,12 @@ func newSourceBed(t *testing.T) *sourceBed {
 
 // grants writes the policy parameters: where sources may come from, and who is believed in each tenant's namespace.
 func (b *sourceBed) grants(own string, tenants []string, trusted ...tenantKeys) string {
-	hosts := fmt.Sprintf("[%q, %q]", strings.TrimPrefix(b.gits.open.URL, "http://"), b.plain.Host())
+	hosts := fmt.Sprintf("[%q, %q, %q]", strings.TrimPrefix(b.gits.open.URL, "http://"), b.plain.Host(), b.charts.open.Host())
 	text := "apiVersion: policy.sluice.dev/v1alpha1\nkind: PolicyParameters\nnamespaces:\n"
 	text += fmt.Sprintf("  %s: {transport: {allowPlainHTTP: %s}}\n", own, hosts)
 	for i, ns := range tenants {
-		text += fmt.Sprintf("  %s:\n    sources: [{url: %q}, {url: %q}]\n    transport: {allowPlainHTTP: %s}\n%s",
-			ns, b.gits.open.URL+"/", b.plain.URL(), hosts, tenantTrust(trusted[i]))
+		text += fmt.Sprintf("  %s:\n    sources: [{url: %q}, {url: %q}, {url: %q}]\n    transport: {allowPlainHTTP: %s}\n%s",
+			ns, b.gits.open.URL+"/", b.plain.URL(), b.charts.open.URL, hosts, tenantTrust(trusted[i]))
 	}
 	return text
 }
@@ -348,7 +350,7 @@ func pack(t *testing.T, content func(*tar.Header) io.Reader, size func(tar.Heade
 	return out.Bytes()
 }
 
-// source is a GitRepository or an OCIRepository.
+// source is an object of one of the source kinds.
 type source interface {
 	object
 	GetArtifact() *meta.Artifact
@@ -360,6 +362,8 @@ func handled(obj source) string {
 	case *sourcev1.GitRepository:
 		return obj.Status.LastHandledReconcileAt
 	case *sourcev1.OCIRepository:
+		return obj.Status.LastHandledReconcileAt
+	case *sourcev1.HelmRepository:
 		return obj.Status.LastHandledReconcileAt
 	}
 	return ""
@@ -547,7 +551,7 @@ func (b *sourceBed) leave(t *testing.T) {
 			}
 		}
 	}
-	for _, list := range []client.ObjectList{&sourcev1.GitRepositoryList{}, &sourcev1.OCIRepositoryList{}} {
+	for _, list := range []client.ObjectList{&sourcev1.GitRepositoryList{}, &sourcev1.OCIRepositoryList{}, &sourcev1.HelmRepositoryList{}} {
 		b.deleteAll(ctx, t, list)
 	}
 	data := filepath.Join(b.StateDir(rbac.Source), "data")
@@ -574,7 +578,9 @@ func (b *sourceBed) said(ctx context.Context, t *testing.T) map[string]string {
 	t.Helper()
 	out := map[string]string{}
 	for _, ns := range append([]string{b.Namespace}, b.Tenants...) {
-		for _, list := range []client.ObjectList{&sourcev1.GitRepositoryList{}, &sourcev1.OCIRepositoryList{}, &corev1.EventList{}} {
+		for _, list := range []client.ObjectList{
+			&sourcev1.GitRepositoryList{}, &sourcev1.OCIRepositoryList{}, &sourcev1.HelmRepositoryList{}, &corev1.EventList{},
+		} {
 			if err := b.Client.List(ctx, list, client.InNamespace(ns)); err != nil {
 				t.Error(err)
 			}
@@ -604,6 +610,10 @@ func withoutSpec(list client.ObjectList) string {
 			fmt.Fprintf(&out, "%s %+v\n", item.Name, item.Status)
 		}
 	case *sourcev1.OCIRepositoryList:
+		for _, item := range list.Items {
+			fmt.Fprintf(&out, "%s %+v\n", item.Name, item.Status)
+		}
+	case *sourcev1.HelmRepositoryList:
 		for _, item := range list.Items {
 			fmt.Fprintf(&out, "%s %+v\n", item.Name, item.Status)
 		}

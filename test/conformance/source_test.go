@@ -20,6 +20,7 @@ func TestSources(t *testing.T) {
 		"oci references":     testOCIReferences,
 		"oci proxy":          testOCIProxy,
 		"oci content":        testOCIContent,
+		"helm repository":    testHelmRepository,
 		"cosign":             testCosign,
 		"notation":           testNotation,
 		"tenants":            testTenantTrust,

@@ -24,6 +24,7 @@ import (
 	"sluice.dev/sluice/internal/kubetest"
 	"sluice.dev/sluice/internal/oci"
 	"sluice.dev/sluice/internal/transport"
+	"sluice.dev/sluice/test/charts"
 	"sluice.dev/sluice/test/gitserver"
 	"sluice.dev/sluice/test/platform"
 	"sluice.dev/sluice/test/registry"
@@ -60,6 +61,7 @@ const (
 	gitSecret      = "git"
 	registrySecret = "registry"
 	caSecret       = "registry-ca"
+	chartsSecret   = "charts"
 )
 
 // play is a platform with one tenant, and what is reconciled there.
@@ -69,9 +71,12 @@ type play struct {
 	git      *scene.Git
 	repo     *gitserver.Repo
 	registry *registry.Server
+	charts   *charts.Server
+	chartsCA []byte
 
 	gits             *sourcev1.GitRepository
 	ocis             *sourcev1.OCIRepository
+	helms            *sourcev1.HelmRepository
 	platformGits     *sourcev1.GitRepository
 	base, app, infra *kustomizev1.Kustomization
 	sealed           *kustomizev1.Kustomization
@@ -91,10 +96,11 @@ func setUp(t *testing.T, plane *kubetest.Plane) *play {
 		"base/pruned.yaml": scene.ConfigMap("pruned", "a", "b"),
 		"infra/one.yaml":   scene.ConfigMap("of-the-platform", "a", "b"),
 	}}
+	s.serveCharts(t)
 	s.platform = platform.Start(t, plane, platform.Options{
-		Tenants: 1, VaultConfigMap: vaults, Parameters: s.git.Parameters(images.URL() + "/"),
+		Tenants: 1, VaultConfigMap: vaults, Parameters: s.git.Parameters(images.URL()+"/", s.charts.URL+"/"),
 		Roles: func(ns string) rbac.Tenant {
-			return rbac.Tenant{Namespace: ns, ServiceAccounts: []string{platform.Deployer}, SourceSecrets: []string{gitSecret, registrySecret, caSecret}}
+			return rbac.Tenant{Namespace: ns, ServiceAccounts: []string{platform.Deployer}, SourceSecrets: []string{gitSecret, registrySecret, caSecret, chartsSecret}}
 		},
 		Flags: []string{
 			"--enable-leader-election", "--leader-election-retry-period=200ms", "--leader-election-renew-deadline=5s", "--leader-election-lease-duration=10s",
@@ -102,6 +108,27 @@ func setUp(t *testing.T, plane *kubetest.Plane) *play {
 	})
 	s.tenant = s.platform.Tenants[0]
 	return s
+}
+
+// serveCharts serves a Helm repository with one chart.
+func (s *play) serveCharts(t *testing.T) {
+	t.Helper()
+	authority, err := gitserver.NewAuthority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key, err := authority.Issue("charts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.chartsCA = authority.CA
+	if s.charts, err = charts.Start(charts.Options{TLS: transport.ServerTLSOptions{Cert: cert, Key: key}}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.charts.Close() })
+	if _, err := s.charts.Add("stable", "app", "1.0.0", charts.Files("app", "1.0.0")); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // reconcile brings sources of every kind, with Secrets, and Kustomizations of a tenant and of the platform to Ready.
@@ -124,6 +151,12 @@ func (s *play) reconcile(t *testing.T) {
 			SecretRef: &meta.LocalObjectReference{Name: registrySecret}, CertSecretRef: &meta.LocalObjectReference{Name: caSecret},
 		},
 	}
+	s.helms = &sourcev1.HelmRepository{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.tenant, Name: "stable"},
+		Spec: sourcev1.HelmRepositorySpec{
+			URL: s.charts.URL + "/stable", Interval: metav1.Duration{Duration: time.Hour}, CertSecretRef: &meta.LocalObjectReference{Name: chartsSecret},
+		},
+	}
 	s.base = scene.Kustomization(s.tenant, "base", sourcev1.GitRepositoryKind, s.gits.Name, "./base")
 	s.base.Spec.Wait = true
 	s.base.Spec.PostBuild = &kustomizev1.PostBuild{SubstituteFrom: []kustomizev1.SubstituteReference{
@@ -133,10 +166,11 @@ func (s *play) reconcile(t *testing.T) {
 	s.app.Spec.DependsOn = []kustomizev1.DependencyReference{{Name: s.base.Name}}
 	s.infra = scene.Kustomization(s.platform.Namespace, "infra", sourcev1.GitRepositoryKind, s.platformGits.Name, "./infra")
 	s.infra.Spec.ServiceAccountName = "" // sluice-platform
-	s.platform.Create(t, s.app, s.base, s.infra, s.sealed, s.ocis, s.gits, s.platformGits)
+	s.platform.Create(t, s.app, s.base, s.infra, s.sealed, s.ocis, s.helms, s.gits, s.platformGits)
 	for _, k := range []*kustomizev1.Kustomization{s.base, s.app, s.infra, s.sealed} {
 		platform.Wait(t, s.platform, k, scene.Ready)
 	}
+	platform.Wait(t, s.platform, s.helms, scene.Ready)
 	var kept corev1.ConfigMap
 	if err := s.platform.Client.Get(t.Context(), client.ObjectKey{Namespace: s.tenant, Name: "kept"}, &kept); err != nil {
 		t.Fatal(err)
@@ -157,6 +191,7 @@ func (s *play) secrets(t *testing.T) {
 		secret(s.platform.Namespace, gitSecret, corev1.SecretTypeOpaque, git),
 		secret(s.tenant, registrySecret, corev1.SecretTypeDockerConfigJson, map[string]string{corev1.DockerConfigJsonKey: string(s.registry.DockerConfig())}),
 		secret(s.tenant, caSecret, corev1.SecretTypeOpaque, map[string]string{"ca.crt": string(s.registry.CA())}),
+		secret(s.tenant, chartsSecret, corev1.SecretTypeOpaque, map[string]string{"ca.crt": string(s.chartsCA)}),
 		secret(s.tenant, "variables", corev1.SecretTypeOpaque, map[string]string{"from_secret": "of-the-secret"}),
 		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: s.tenant, Name: "variables"}, Data: map[string]string{"from_map": "of-the-map"}},
 	} {
@@ -274,7 +309,7 @@ func (s *play) repeatEvents(t *testing.T) {
 func (s *play) disturb(t *testing.T) {
 	t.Helper()
 	for i := range 40 {
-		for _, obj := range []client.Object{s.gits, s.ocis, s.base} {
+		for _, obj := range []client.Object{s.gits, s.ocis, s.helms, s.base} {
 			s.patch(t, obj, scene.Request(fmt.Sprint("disturbance-", i)))
 		}
 	}
@@ -287,7 +322,7 @@ func (s *play) suspend(t *testing.T) {
 	t.Helper()
 	for _, value := range []string{"true", "false"} {
 		p := client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"suspend":`+value+`}}`))
-		for _, obj := range []client.Object{s.gits, s.ocis, s.base} {
+		for _, obj := range []client.Object{s.gits, s.ocis, s.helms, s.base} {
 			s.patch(t, obj, p)
 		}
 	}
@@ -313,7 +348,7 @@ func (s *play) restart(t *testing.T) {
 // remove deletes everything, and what was applied goes with it.
 func (s *play) remove(t *testing.T) {
 	t.Helper()
-	for _, obj := range []client.Object{s.app, s.base, s.infra, s.sealed, s.gits, s.ocis, s.platformGits} {
+	for _, obj := range []client.Object{s.app, s.base, s.infra, s.sealed, s.gits, s.ocis, s.helms, s.platformGits} {
 		if err := s.platform.Client.Delete(t.Context(), obj); err != nil {
 			t.Fatal(err)
 		}

@@ -37,6 +37,8 @@ type entry struct {
 	Statement string `json:"statement"`
 	// Superseded is when another artifact became current.
 	Superseded time.Time `json:"superseded,omitzero"`
+	// Kept is what the source remembers about the artifact; see Store.Keep.
+	Kept map[string]string `json:"kept,omitempty"`
 }
 
 // same reports whether two entries are one artifact, whatever their statements and times.

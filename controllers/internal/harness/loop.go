@@ -91,6 +91,11 @@ type Loop[T Object, W any] struct {
 	// it returns nil. Nil means nothing to clean up.
 	Finalize func(ctx context.Context, obj T, n *Notes) error
 
+	// Static says that an object needs no work as its spec is now. Such an object has neither finalizer nor status (spec row S-82):
+	// what an earlier spec has left is cleaned up by Finalize, and the status is emptied by Reset. Both or none.
+	Static func(obj T) bool
+	Reset  func(obj T)
+
 	// Record keeps evidence of a run that failed, once for as long as it fails alike. An error is told beside the failure, and
 	// makes the next run try again. Nil keeps none.
 	Record func(ctx context.Context, obj T, failure error) error
@@ -108,6 +113,8 @@ func (l Loop[T, W]) Validate() error {
 		return errors.New("loop: no kind")
 	case l.New == nil, l.Fields == nil, l.Success == nil:
 		return fmt.Errorf("loop of %s: New, Fields and Success are required", l.Kind)
+	case (l.Static == nil) != (l.Reset == nil):
+		return fmt.Errorf("loop of %s: Static and Reset go together", l.Kind)
 	case len(l.Stages) == 0:
 		return fmt.Errorf("loop of %s: no stages", l.Kind)
 	}

@@ -133,6 +133,9 @@ func (r *Reconciler[T, W]) Reconcile(ctx context.Context, req reconcile.Request)
 	if !obj.GetDeletionTimestamp().IsZero() {
 		return r.delete(ctx, req, obj)
 	}
+	if r.loop.Static != nil && r.loop.Static(obj) {
+		return r.rest(ctx, req, obj)
+	}
 	if obj, err = r.addFinalizer(ctx, obj); err != nil {
 		return reconcile.Result{}, client.IgnoreNotFound(err)
 	}
@@ -238,6 +241,29 @@ func (r *Reconciler[T, W]) delete(ctx context.Context, req reconcile.Request, ob
 		return reconcile.Result{}, err
 	}
 	r.forget(req)
+	return reconcile.Result{}, nil
+}
+
+// rest takes from a static object what an earlier spec has left.
+func (r *Reconciler[T, W]) rest(ctx context.Context, req reconcile.Request, obj T) (reconcile.Result, error) {
+	if r.loop.Fields(obj).Suspended {
+		return reconcile.Result{}, nil
+	}
+	if controllerutil.ContainsFinalizer(obj, Finalizer) && r.loop.Finalize != nil {
+		if result, done, err := r.finalize(ctx, req, obj); !done {
+			return result, err
+		}
+	}
+	run := r.newRun(req, obj)
+	run.base = obj.DeepCopyObject().(T)
+	r.loop.Reset(obj)
+	if err := run.write(ctx); err != nil {
+		return reconcile.Result{}, run.lost(err)
+	}
+	if _, err := r.patchFinalizer(ctx, obj, controllerutil.RemoveFinalizer); err != nil {
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	r.backoff.Forget(req)
 	return reconcile.Result{}, nil
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sluice.dev/sluice/controllers/internal/artifact"
+	"sluice.dev/sluice/controllers/source"
 	"sluice.dev/sluice/internal/build"
 	"sluice.dev/sluice/internal/sign"
 	"sluice.dev/sluice/internal/transport"
@@ -41,7 +42,7 @@ func (p *parts) openStore(ctx context.Context) (*artifact.Store, error) {
 	}
 	store, err := artifact.Open(p.config.Storage.Path, artifact.Config{
 		Digests: p.backend, AdvertisedAddress: p.advertised(), DigestOnly: p.config.StorageAddr == none,
-		RetentionTTL: p.config.Storage.RetentionTTL, RetentionRecords: p.config.Storage.RetentionRecords, Damaged: p.damaged,
+		RetentionTTL: p.config.Storage.RetentionTTL, RetentionRecords: p.config.Storage.RetentionRecords, Damaged: p.damaged, Await: p.await,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("--storage-path: %w", err)
@@ -57,17 +58,9 @@ func (p *parts) openStore(ctx context.Context) (*artifact.Store, error) {
 // renewStatements signs what is in store with today's key. Statements are believed that it or a key of --statement-trust has
 // signed; content without one is fetched again.
 func (p *parts) renewStatements(ctx context.Context, store *artifact.Store, key *sign.Key) error {
-	var former attest.TrustedKeys
-	if len(p.config.StatementTrust) > 0 {
-		trusted, err := p.trustedStatements(ctx)
-		if err != nil {
-			return err
-		}
-		former = trusted
-	}
-	renewal, err := attest.NewRenewal(p.backend, key, former)
+	renewal, err := p.renewal(key)
 	if err != nil {
-		return fmt.Errorf("--statement-key: %w", err)
+		return err
 	}
 	done, err := store.Renew(ctx, renewal.Seal)
 	if done != (artifact.Renewed{}) {
@@ -76,10 +69,84 @@ func (p *parts) renewStatements(ctx context.Context, store *artifact.Store, key 
 	return err
 }
 
+// renewal signs with our own key what a key of --statement-trust has signed.
+func (p *parts) renewal(key *sign.Key) (attest.Renewal, error) {
+	former, err := p.trustFiles()
+	if err != nil {
+		return attest.Renewal{}, err
+	}
+	renewal, err := attest.NewRenewal(p.backend, key, former)
+	if err != nil {
+		return attest.Renewal{}, fmt.Errorf("--statement-key: %w", err)
+	}
+	return renewal, nil
+}
+
+// addStandby has the manager copy artifacts from --artifact-peer for as long as another replica leads, and remove what is left over
+// when this one does.
+func (p *parts) addStandby(wakers source.Wakers, store *artifact.Store, key *sign.Key) error {
+	prune := led(func(ctx context.Context) error {
+		if err := wakers.Prune(ctx, p.manager.GetClient(), store); err != nil && ctx.Err() == nil {
+			p.log.Error(err, "artifacts stay until the next start")
+		}
+		return nil
+	})
+	if err := p.manager.Add(prune); err != nil || len(p.config.ArtifactPeers) == 0 {
+		return err
+	}
+	renewal, err := p.renewal(key)
+	if err != nil {
+		return err
+	}
+	trusted, err := p.trustFiles(key.PublicPEM())
+	if err != nil {
+		return err
+	}
+	client, err := p.httpClient(p.config.ArtifactClientTLS)
+	if err != nil {
+		return err
+	}
+	elected := p.manager.Elected()
+	following := func() bool {
+		select {
+		case <-elected:
+			return false
+		default:
+			return true
+		}
+	}
+	replica, err := artifact.NewReplica(artifact.ReplicaConfig{
+		Store: store, Peers: p.config.ArtifactPeers, Client: client, Prove: proving(trusted), Renew: renewal.Seal,
+		Following: following,
+	})
+	if err != nil {
+		return fmt.Errorf("--artifact-peer: %w", err)
+	}
+	p.standby = wakers.Standby(source.StandbyConfig{Cache: p.manager.GetCache(), Store: store, Replica: replica, Elected: elected})
+	return p.manager.Add(p.standby)
+}
+
+// await waits for an artifact that is about to be copied.
+func (p *parts) await(ctx context.Context, k artifact.Key, revision string) {
+	if p.standby != nil {
+		p.standby.Await(ctx, k, revision)
+	}
+}
+
+// proving makes proofs of statements that keys have signed.
+func proving(trusted attest.TrustedKeys) artifact.Prove {
+	return func(ctx context.Context, envelope []byte, digest, revision string, origin verify.Origin) (verify.Proof, error) {
+		return attest.Prove(ctx, envelope, trusted, attest.Expectation{Digest: digest, Revision: revision, Origin: origin})
+	}
+}
+
 // damaged has an artifact fetched again.
 func (p *parts) damaged(k artifact.Key, why error) {
 	p.log.Error(why, "an artifact is not what was stored, and is fetched again", "source", k.String())
 	p.mend(k)
+	if p.standby != nil {
+		p.standby.Mend(k)
+	}
 }
 
 // scrubSpeed is how many bytes a second a scrub reads: a few percent of a core, and of a disk.
@@ -222,9 +289,7 @@ func (p *parts) fetcher(ctx context.Context) (*artifact.Fetcher, error) {
 	}
 	f, err := artifact.NewFetcher(artifact.FetcherConfig{
 		Dir: dir, MemoryDir: filepath.Join(p.config.StateDir, "sources"), Client: client, Digests: p.backend,
-		Prove: func(ctx context.Context, envelope []byte, digest, revision string, origin verify.Origin) (verify.Proof, error) {
-			return attest.Prove(ctx, envelope, trusted, attest.Expectation{Digest: digest, Revision: revision, Origin: origin})
-		},
+		Prove: proving(trusted),
 	})
 	if err != nil {
 		return nil, err
@@ -235,13 +300,18 @@ func (p *parts) fetcher(ctx context.Context) (*artifact.Fetcher, error) {
 
 // artifactClient reaches the artifact server, with a client certificate where it asks for one.
 func (p *parts) artifactClient() (*http.Client, error) {
-	options := transport.ClientOptions{UserAgent: build.Read().UserAgent(program)}
 	dir := p.config.ArtifactClientTLS
 	if own := p.artifactServer(); dir == "" && p.config.ArtifactServer == "" && strings.HasPrefix(own, "https://") {
 		if dir = p.served.clientDir; dir == "" {
 			return nil, errors.New("--artifact-client-tls: name the folder of a client certificate that the artifact server of --artifact-tls-dir lets in")
 		}
 	}
+	return p.httpClient(dir)
+}
+
+// httpClient makes a client, with the certificate in a folder where there is one.
+func (p *parts) httpClient(dir string) (*http.Client, error) {
+	options := transport.ClientOptions{UserAgent: build.Read().UserAgent(program)}
 	if dir == "" {
 		return transport.NewClient(options)
 	}

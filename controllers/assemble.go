@@ -24,6 +24,7 @@ import (
 	"sluice.dev/sluice/controllers/internal/artifact"
 	"sluice.dev/sluice/controllers/internal/events"
 	"sluice.dev/sluice/controllers/internal/harness"
+	"sluice.dev/sluice/controllers/source"
 	"sluice.dev/sluice/internal/build"
 	"sluice.dev/sluice/internal/fips"
 	"sluice.dev/sluice/internal/sign"
@@ -48,6 +49,7 @@ type parts struct {
 	evidence *ledger.Ledger // nil before the first controller asks for it
 	closers  []io.Closer
 	wakers   []func(context.Context)
+	standby  *source.Standby    // nil where no other replica is there to copy from; set before anything runs
 	mend     func(artifact.Key) // makes a source run whose artifact is damaged; set before anything runs
 }
 
@@ -217,7 +219,11 @@ func (p *parts) trustedStatements(ctx context.Context) (attest.TrustedKeys, erro
 		}
 		return attest.NewTrustedKeys(p.backend, key.PublicPEM())
 	}
-	var texts [][]byte
+	return p.trustFiles()
+}
+
+// trustFiles reads the keys of --statement-trust, and adds more.
+func (p *parts) trustFiles(texts ...[]byte) (attest.TrustedKeys, error) {
 	for _, file := range p.config.StatementTrust {
 		text, err := os.ReadFile(file)
 		if err != nil {

@@ -99,6 +99,8 @@ type Config struct {
 	StatementTrust []string
 	// ArtifactServer is the base URL that artifacts are fetched from; empty means the one this process serves.
 	ArtifactServer string
+	// ArtifactPeers are the base URLs of other replicas of this process, whose artifacts are copied while one of them leads.
+	ArtifactPeers []string
 	// ArtifactClientTLS is the folder with the certificate that an https ArtifactServer asks for: tls.crt, tls.key and ca.crt.
 	ArtifactClientTLS string
 	// Profile is the cryptographic profile.
@@ -278,6 +280,9 @@ func (c Config) checkArtifacts() (errs []error) {
 		wrong("--artifact-tls-dir and --artifact-tls-names mean nothing without --artifact-tls-addr")
 	} else if c.StorageAddr == none && slices.Contains(c.Controllers, "source") {
 		wrong("--storage-addr=0 leaves artifacts unserved: set --artifact-tls-addr")
+	}
+	if len(c.ArtifactPeers) > 0 && !c.Leader.Enabled {
+		wrong("--artifact-peer is about replicas of which one leads: set --enable-leader-election")
 	}
 	if c.Storage.ScrubInterval < 0 {
 		wrong("--artifact-scrub-interval %s: must not be negative; 0 means never", c.Storage.ScrubInterval)

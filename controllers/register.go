@@ -92,7 +92,7 @@ func registerSource(ctx context.Context, p *parts) error {
 		return err
 	}
 	p.mend, p.wakers = wakers.One, append(p.wakers, wakers.All)
-	return nil
+	return p.addStandby(wakers, store, key)
 }
 
 // trustedRoot reads the operator's trusted root of Sigstore; no path is none.

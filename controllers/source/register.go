@@ -31,9 +31,10 @@ type registration func(in installation) (kindWaker, error)
 
 // kindWaker makes objects of a kind run again.
 type kindWaker struct {
-	kind string
-	all  func(context.Context)
-	one  *harness.Waker
+	kind  string
+	empty func() client.Object
+	all   func(context.Context)
+	one   *harness.Waker
 }
 
 // Wakers make sources run again.
@@ -77,7 +78,7 @@ func register[T harness.Object, W any](name string, loop harness.Loop[T, W], lis
 		all := func(ctx context.Context) {
 			wakeListed(ctx, in.manager.GetClient(), list.DeepCopyObject().(client.ObjectList), waker)
 		}
-		return kindWaker{kind: loop.Kind, all: all, one: waker}, b.Complete(r)
+		return kindWaker{kind: loop.Kind, empty: func() client.Object { return loop.New() }, all: all, one: waker}, b.Complete(r)
 	}
 }
 

@@ -29,6 +29,17 @@ const ShardLabel = "sharding.fluxcd.io/key"
 // Deployer is the ServiceAccount that tenants' objects act as.
 const Deployer = "deployer"
 
+// Standby is a second source controller, for Run, Kill and their kin. It does not run from the start.
+const Standby rbac.Controller = "source-standby"
+
+// roleOf is the controller that a process runs, and acts as.
+func roleOf(c rbac.Controller) rbac.Controller {
+	if c == Standby {
+		return rbac.Source
+	}
+	return c
+}
+
 // Options says how a platform is set up. The zero value has no tenants.
 type Options struct {
 	// Tenants is how many tenant namespaces there are.
@@ -46,6 +57,9 @@ type Options struct {
 	APIServer string
 	// Secure serves artifacts by digest over mutual TLS only, and nothing at Flux's paths.
 	Secure bool
+	// Service is the host:port of what stands before the source controllers, where consumers find them; empty means the first one
+	// itself.
+	Service string
 	// Probes gives each controller an address for its health endpoints (HealthURL).
 	Probes bool
 	// Revive lets WaitFor start again what has ended by itself, as a program may that cannot reach the API server at its start.
@@ -211,7 +225,7 @@ func WaitFor[T client.Object](t testing.TB, p *Platform, obj T, limit time.Durat
 // Logs returns the last lines of the controllers' logs, without what every start says.
 func (p *Platform) Logs() string {
 	var b strings.Builder
-	for _, c := range rbac.Controllers() {
+	for _, c := range append(rbac.Controllers(), Standby) {
 		text, err := os.ReadFile(p.logFile(c))
 		if err != nil {
 			continue
@@ -226,10 +240,20 @@ func (p *Platform) logFile(c rbac.Controller) string { return filepath.Join(p.Di
 
 // ArtifactServer is the base URL that artifacts are fetched from.
 func (p *Platform) ArtifactServer() string {
-	if p.options.Secure {
-		return "https://" + p.processes[rbac.Source].storage
+	if p.options.Service != "" {
+		return p.scheme() + p.options.Service
 	}
-	return "http://" + p.processes[rbac.Source].storage
+	return p.StorageURL(rbac.Source)
+}
+
+// StorageURL is where a source controller itself serves artifacts.
+func (p *Platform) StorageURL(c rbac.Controller) string { return p.scheme() + p.processes[c].storage }
+
+func (p *Platform) scheme() string {
+	if p.options.Secure {
+		return "https://"
+	}
+	return "http://"
 }
 
 // ArtifactClientTLS is the folder with the client certificate that a Secure platform asks for.
@@ -238,8 +262,10 @@ func (p *Platform) ArtifactClientTLS() string {
 }
 
 // StatementKey is the public key of the source controller's statements, in its folder.
-func (p *Platform) StatementKey() string {
-	return filepath.Join(p.StateDir(rbac.Source), "statement-key.pem.pub")
+func (p *Platform) StatementKey() string { return p.statementKey(rbac.Source) }
+
+func (p *Platform) statementKey(c rbac.Controller) string {
+	return filepath.Join(p.StateDir(c), "statement-key.pem.pub")
 }
 
 // HealthURL is where a controller answers to probes.

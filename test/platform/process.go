@@ -3,6 +3,7 @@
 package platform
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -79,11 +80,11 @@ func (p *Platform) Run(t testing.TB, c rbac.Controller) {
 		health = freeAddress(t)
 	}
 	args := append([]string{
-		"--controllers=" + string(c), "--state-dir=" + state, "--storage-path=" + storage, "--metrics-addr=0", "--health-addr=" + health,
+		"--controllers=" + string(roleOf(c)), "--state-dir=" + state, "--storage-path=" + storage, "--metrics-addr=0", "--health-addr=" + health,
 		"--watch-label-selector=" + p.selector(), "--policy-parameters=" + p.parameters, "--min-retry-delay=100ms",
 		"--sops-age-secret=" + p.options.AgeSecret, "--sops-vault-configmap=" + p.options.VaultConfigMap,
 	}, p.options.Flags...)
-	switch c {
+	switch roleOf(c) {
 	case rbac.Source:
 		if old := p.processes[c]; old != nil {
 			address = old.storage // consumers know this one
@@ -126,19 +127,20 @@ func (p *Platform) Run(t testing.TB, c rbac.Controller) {
 
 // serving are the flags of what serves artifacts at an address.
 func (p *Platform) serving(address string) []string {
+	known := cmp.Or(p.options.Service, address)
 	if p.options.Secure {
-		return []string{"--storage-addr=0", "--artifact-tls-addr=" + address, "--storage-adv-addr=" + address}
+		return []string{"--storage-addr=0", "--artifact-tls-addr=" + address, "--storage-adv-addr=" + known}
 	}
-	return []string{"--storage-addr=" + address, "--storage-adv-addr=" + address}
+	return []string{"--storage-addr=" + address, "--storage-adv-addr=" + known}
 }
 
 // awaitKey waits until the source controller has made the keys that the other one needs.
 func (p *Platform) awaitKey(t testing.TB, c rbac.Controller, running *process) {
 	t.Helper()
-	if c != rbac.Source {
+	if roleOf(c) != rbac.Source {
 		return
 	}
-	awaited := p.StatementKey()
+	awaited := p.statementKey(c)
 	if p.options.Secure {
 		awaited = filepath.Join(p.ArtifactClientTLS(), "tls.crt") // comes last
 	}
@@ -204,7 +206,7 @@ func (p *Platform) Stop(t testing.TB, c rbac.Controller) int {
 // kubeconfig writes how a controller connects: with a token of its ServiceAccount.
 func (p *Platform) kubeconfig(t testing.TB, c rbac.Controller) string {
 	t.Helper()
-	config := p.plane.As(t, p.Namespace, c.Account())
+	config := p.plane.As(t, p.Namespace, roleOf(c).Account())
 	if p.options.APIServer != "" {
 		config.Host = p.options.APIServer
 	}

@@ -4,7 +4,10 @@ package scene
 
 import (
 	"fmt"
+	"net/http"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"sluice.dev/sluice/internal/transport"
@@ -23,6 +26,26 @@ type Git struct {
 	// CA is the authority of its certificate, nil without TLS.
 	CA   []byte
 	root string
+
+	mu    sync.Mutex
+	asked []string
+}
+
+// Asked returns the requests so far, as method and path.
+func (g *Git) Asked() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.asked)
+}
+
+// observe notes requests.
+func (g *Git) observe(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		g.mu.Lock()
+		g.asked = append(g.asked, r.Method+" "+r.URL.Path)
+		g.mu.Unlock()
+		next.ServeHTTP(w, r)
+	})
 }
 
 // NewGit starts a host that serves everybody over plain http.
@@ -49,7 +72,8 @@ func NewSecureGit(t testing.TB) *Git {
 
 func start(t testing.TB, o gitserver.HTTPOptions, ca []byte) *Git {
 	t.Helper()
-	o.Root = t.TempDir()
+	g := &Git{CA: ca, root: t.TempDir()}
+	o.Root, o.Wrap = g.root, g.observe
 	server, err := gitserver.NewHTTP(o)
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +83,8 @@ func start(t testing.TB, o gitserver.HTTPOptions, ca []byte) *Git {
 			t.Error(err)
 		}
 	})
-	return &Git{HTTP: server, CA: ca, root: o.Root}
+	g.HTTP = server
+	return g
 }
 
 // Host is the host and port of the URL.

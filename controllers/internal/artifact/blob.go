@@ -46,6 +46,23 @@ func (s *Store) Copy(ctx context.Context, r io.Reader) (*Blob, error) {
 	})
 }
 
+// Have returns content that is in the store already and that nobody doubts.
+func (s *Store) Have(digest string) (*Blob, bool) {
+	sum, err := parseDigest(digest)
+	if err != nil {
+		return nil, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, doubtful := s.doubtful[sum]
+	stamp, sound := s.sound[sum]
+	if s.refs[sum] == 0 || doubtful || !sound {
+		return nil, false
+	}
+	s.refs[sum]++
+	return &Blob{store: s, sum: sum, size: stamp.size}, true
+}
+
 // put writes a new blob: to a temporary file first, hashed while it is written, made durable, then renamed to its
 // digest. A file of that name is replaced, in case it was damaged; who reads the old one goes on reading it.
 func (s *Store) put(ctx context.Context, write func(io.Writer) error) (*Blob, error) {

@@ -243,7 +243,7 @@ func (f *Fetcher) prove(ctx context.Context, want Want, sum, base string) (verif
 	if err != nil {
 		return verify.Proof{}, err
 	}
-	body, err := f.get(ctx, f.config.Client, base+statementURL+path.Join(k.path(), sum)+"?revision="+url.QueryEscape(want.Revision), maxStatement)
+	body, err := get(ctx, f.config.Client, base+statementURL+path.Join(k.path(), sum)+"?revision="+url.QueryEscape(want.Revision), maxStatement)
 	if errors.Is(err, ErrMissing) {
 		// A kind of its own would punish a consumer that is late by one revision: the source's next status starts it again.
 		return verify.Proof{}, fault.New(fault.Wait, meta.ArtifactFailedReason,
@@ -339,7 +339,7 @@ func (f *Fetcher) download(ctx context.Context, from place, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	body, err := f.get(ctx, from.client, from.address, f.config.Limits.Compressed)
+	body, err := get(ctx, from.client, from.address, f.config.Limits.Compressed)
 	if err != nil {
 		return err
 	}
@@ -357,7 +357,7 @@ func (f *Fetcher) download(ctx context.Context, from place, w io.Writer) error {
 }
 
 // get returns the body of a successful answer, bounded.
-func (f *Fetcher) get(ctx context.Context, client *http.Client, address string, limit int64) (io.ReadCloser, error) {
+func get(ctx context.Context, client *http.Client, address string, limit int64) (io.ReadCloser, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return nil, fault.New(fault.Retry, meta.ArtifactFailedReason, "fetch artifact: %w", err)

@@ -31,7 +31,14 @@ type Publication struct {
 	Metadata map[string]string
 	// Statement is the signed statement about the blob, a DSSE envelope. Without it nobody could use the artifact.
 	Statement []byte
+	// Updated is when it became current elsewhere; the zero time means now.
+	Updated time.Time
+	// While, where it is set, is asked with the store held: a publication that comes after it has said no is refused with ErrLate.
+	While func() bool
 }
+
+// ErrLate is returned for a publication whose time is over.
+var ErrLate = errors.New("somebody else publishes now")
 
 func (p Publication) validate() error {
 	switch {
@@ -65,11 +72,17 @@ func (s *Store) Publish(ctx context.Context, k Key, p Publication) (meta.Artifac
 		File: p.File, Sum: p.Blob.sum, Size: p.Blob.size, Revision: p.Revision, Metadata: maps.Clone(p.Metadata),
 		Updated: s.config.Now().UTC().Truncate(time.Second),
 	}
+	if !p.Updated.IsZero() {
+		e.Updated = p.Updated.UTC()
+	}
 	if e.Statement, err = s.statementName(e.Sum, p.Statement); err != nil {
 		return meta.Artifact{}, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if p.While != nil && !p.While() {
+		return meta.Artifact{}, fmt.Errorf("publish artifact of %q: %w", k, ErrLate)
+	}
 	old := s.records[k]
 	next := old.with(e, s.config.Now())
 	if c, ok := old.current(); ok && c.same(e) {

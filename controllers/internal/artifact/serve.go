@@ -70,15 +70,29 @@ func (s *Store) serveBlob(w http.ResponseWriter, r *http.Request) {
 // serveFile serves content at Flux's path. The path is looked up in the record; it is no path on disk.
 func (s *Store) serveFile(w http.ResponseWriter, r *http.Request) {
 	k := Key{Kind: r.PathValue("kind"), Namespace: r.PathValue("namespace"), Name: r.PathValue("name")}
-	s.mu.Lock()
-	e, ok := s.records[k].file(r.PathValue("file"))
-	s.mu.Unlock()
+	e, ok := s.find(r, k, "", func(of record) (entry, bool) { return of.file(r.PathValue("file")) })
 	if !ok {
 		http.NotFound(w, r)
 		return
 	}
 	w.Header().Set("Last-Modified", e.Updated.UTC().Format(http.TimeFormat))
 	s.send(w, r, e.Sum, mediaType(e.File))
+}
+
+// find looks something up in an object's record, and waits for it where that may help: where there is nothing, or something of
+// another revision.
+func (s *Store) find(r *http.Request, k Key, revision string, what func(record) (entry, bool)) (entry, bool) {
+	look := func() (entry, bool) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return what(s.records[k])
+	}
+	e, ok := look()
+	if (ok && (revision == "" || e.Revision == revision)) || r.Header.Get(replicaHeader) != "" {
+		return e, ok
+	}
+	s.config.Await(r.Context(), k, revision)
+	return look()
 }
 
 // mediaType is told by the name; content is never sniffed.
@@ -96,16 +110,15 @@ func mediaType(file string) string {
 // serveStatement serves the statement about one artifact of one object; of one revision of it, where the query names one.
 func (s *Store) serveStatement(w http.ResponseWriter, r *http.Request) {
 	k := Key{Kind: r.PathValue("kind"), Namespace: r.PathValue("namespace"), Name: r.PathValue("name")}
-	s.mu.Lock()
-	e, ok := s.records[k].content(r.PathValue("sum"), r.URL.Query().Get("revision"))
-	if ok {
-		s.asked[e.Sum] = s.config.Now() // who wants the statement wants the content next
-	}
-	s.mu.Unlock()
+	sum, revision := r.PathValue("sum"), r.URL.Query().Get("revision")
+	e, ok := s.find(r, k, revision, func(of record) (entry, bool) { return of.content(sum, revision) })
 	if !ok {
 		http.NotFound(w, r)
 		return
 	}
+	s.mu.Lock()
+	s.asked[e.Sum] = s.config.Now() // who wants the statement wants the content next
+	s.mu.Unlock()
 	data, err := s.disk.readSmall(statementPath(k, e.Statement), maxStatement)
 	if errors.Is(err, ErrMissing) {
 		http.NotFound(w, r)

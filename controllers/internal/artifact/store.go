@@ -3,6 +3,7 @@
 package artifact
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path"
@@ -44,6 +45,9 @@ type Config struct {
 	DigestOnly bool
 	// Limits bound what is stored.
 	Limits Limits
+	// Await, where it is set, waits a little for an artifact that is asked for and is not here: that of a revision, or with an empty
+	// one whatever is current. A replica sets it, so that who has seen a status before the replica has is not sent away.
+	Await func(ctx context.Context, k Key, revision string)
 	// Damaged is told of an object whose current artifact was found damaged or gone: its source has to run. It is called by
 	// whatever found it, and must not block. Nil tells nobody.
 	Damaged func(Key, error)
@@ -73,6 +77,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Await == nil {
+		c.Await = func(context.Context, Key, string) {}
 	}
 	if c.Damaged == nil {
 		c.Damaged = func(Key, error) {}
@@ -128,6 +135,13 @@ func Open(dir string, config Config) (*Store, error) {
 		return nil, errors.Join(fmt.Errorf("artifact store: %w", err), d.close())
 	}
 	return s, nil
+}
+
+// Keys are the objects that something is kept for.
+func (s *Store) Keys() []Key {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.keys()
 }
 
 // Close releases the folder. Running downloads end well.

@@ -64,10 +64,12 @@ type Config struct {
 	// NoCrossNamespaceRefs refuses references to another namespace, in platform namespaces too. Tenants never have
 	// them.
 	NoCrossNamespaceRefs bool
-	// DefaultServiceAccount stands in where a Kustomization names none.
+	// DefaultServiceAccount stands in where a Kustomization, or a source with a cloud's identity, names none.
 	DefaultServiceAccount string
 	// DecryptionServiceAccount logs in at key services where a Kustomization names no ServiceAccount for it (spec row K-17).
 	DecryptionServiceAccount string
+	// TokenCache bounds the credentials of clouds and GitHub that sources keep.
+	TokenCache TokenCacheConfig
 	// SOPSAgeSecret and SOPSVaultConfigMap are objects of RuntimeNamespace: the age keys of Kustomizations without a decryption
 	// Secret, and where ServiceAccounts log in to Vault. Empty means none.
 	SOPSAgeSecret, SOPSVaultConfigMap string
@@ -167,6 +169,13 @@ func (h HelmConfig) limits() chart.Limits {
 	return chart.Limits{Index: h.IndexMaxSize, Archive: h.ChartMaxSize, File: h.ChartFileMaxSize}
 }
 
+// TokenCacheConfig is how many credentials are kept, and for how long at most.
+type TokenCacheConfig struct {
+	// MaxSize of 0 keeps none.
+	MaxSize     int
+	MaxDuration time.Duration
+}
+
 // NewConfig returns Flux 2.9's defaults (spec §3.1).
 func NewConfig() Config {
 	return Config{
@@ -182,6 +191,7 @@ func NewConfig() Config {
 		DependencyRequeue:         30 * time.Second,
 		WatchConfigsLabelSelector: meta.LabelKeyWatch + "=" + meta.LabelValueWatchEnabled,
 		JitterPercent:             5,
+		TokenCache:                TokenCacheConfig{MaxSize: 100, MaxDuration: time.Hour},
 		Storage:                   StorageConfig{Path: "/data", RetentionTTL: time.Minute, RetentionRecords: 2, ScrubInterval: time.Hour},
 		Helm: HelmConfig{
 			IndexMaxSize: 50 << 20, ChartMaxSize: 10 << 20, ChartFileMaxSize: 5 << 20, CacheTTL: 15 * time.Minute, CachePurge: time.Minute,
@@ -217,6 +227,9 @@ func (c Config) Validate() error {
 				wrong("%s %q: %s", flag, name, problem)
 			}
 		}
+	}
+	if c.TokenCache.MaxSize < 0 || c.TokenCache.MaxDuration <= 0 {
+		wrong("--token-cache-max-size cannot be negative, and --token-cache-max-duration must be positive")
 	}
 	if c.SOPSAgeSecret != "" {
 		if err := c.Profile.Allow(fips.Age); err != nil {

@@ -40,7 +40,7 @@ type FeatureGate struct {
 
 // FeatureGates returns all gates that --feature-gates takes, sorted by name. docs/flags.md says what each does.
 func FeatureGates() []FeatureGate {
-	source, kustomize := []string{"source"}, []string{"kustomize"}
+	kustomize := []string{"kustomize"}
 	both := []string{"source", "kustomize"}
 	return []FeatureGate{
 		{Name: gateAdditiveReadyExpr, Controllers: kustomize},
@@ -53,7 +53,7 @@ func FeatureGates() []FeatureGate {
 		{Name: gateExternalArtifact, Controllers: kustomize, Idle: kustomize},
 		{Name: gateGroupChangeLog, Controllers: kustomize},
 		{Name: gateMigrateAPIVersion, Controllers: kustomize},
-		{Name: gateWorkloadIdentity, Controllers: both, Idle: source},
+		{Name: gateWorkloadIdentity, Controllers: both},
 		{Name: gateStrictSubstitutions, Controllers: kustomize, Default: true},
 	}
 }

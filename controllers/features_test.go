@@ -69,10 +69,10 @@ func TestFeatureGates(t *testing.T) {
 			args: []string{"--controllers=source", "--feature-gates=GroupChangeLog=true"}, on: []string{"GroupChangeLog"},
 			idle: []string{"--feature-gates=GroupChangeLog=true"},
 		},
-		"with effect in one of two controllers": {args: []string{both, "--feature-gates=ObjectLevelWorkloadIdentity=true"}, on: []string{"ObjectLevelWorkloadIdentity"}},
+		"with effect in both": {args: []string{both, "--feature-gates=ObjectLevelWorkloadIdentity=true"}, on: []string{"ObjectLevelWorkloadIdentity"}},
 		"without effect in the one that runs": {
-			args: []string{"--controllers=source", "--feature-gates=ObjectLevelWorkloadIdentity=true"}, on: []string{"ObjectLevelWorkloadIdentity"},
-			idle: []string{"--feature-gates=ObjectLevelWorkloadIdentity=true"},
+			args: []string{"--controllers=source", "--feature-gates=GroupChangeLog=true"}, on: []string{"GroupChangeLog"},
+			idle: []string{"--feature-gates=GroupChangeLog=true"},
 		},
 		"unknown":          {args: []string{"--feature-gates=GroupChangelog=true"}, says: `feature gate "GroupChangelog" is unknown`},
 		"without a value":  {args: []string{"--feature-gates=GroupChangeLog"}, says: "write GroupChangeLog=true or GroupChangeLog=false"},

@@ -55,7 +55,10 @@ func (c *Config) Bind(fs *pflag.FlagSet, lookup func(string) (string, bool)) {
 	fs.IntVar(&c.ConcurrentSSA, "concurrent-ssa", c.ConcurrentSSA, "objects of one Kustomization written at once")
 	fs.DurationVar(&c.DependencyRequeue, "requeue-dependency", c.DependencyRequeue, "safety timer of an object that waits for another one; the other's change starts it at once")
 	fs.BoolVar(&c.NoCrossNamespaceRefs, "no-cross-namespace-refs", c.NoCrossNamespaceRefs, "refuse references to another namespace in platform namespaces too")
-	fs.StringVar(&c.DefaultServiceAccount, "default-service-account", c.DefaultServiceAccount, "ServiceAccount of Kustomizations that name none")
+	fs.StringVar(&c.DefaultServiceAccount, "default-service-account", c.DefaultServiceAccount, "ServiceAccount of Kustomizations, and of sources with a cloud's identity, that name none")
+	fs.IntVar(&c.TokenCache.MaxSize, "token-cache-max-size", c.TokenCache.MaxSize, "credentials of clouds and GitHub that sources keep; 0 keeps none")
+	fs.DurationVar(&c.TokenCache.MaxDuration, "token-cache-max-duration", c.TokenCache.MaxDuration,
+		"how long such a credential is kept at most; it is replaced after four fifths of its life in any case")
 	fs.StringVar(&c.DecryptionServiceAccount, "default-decryption-service-account", c.DecryptionServiceAccount,
 		"ServiceAccount that logs in at key services for Kustomizations that name none for it")
 	fs.StringVar(&c.SOPSAgeSecret, "sops-age-secret", c.SOPSAgeSecret, "Secret of the manager's namespace with age keys for Kustomizations without a decryption Secret")
@@ -166,8 +169,6 @@ func idleFlags() map[string]any {
 		"http-retry":                         9,
 		"ssh-hostkey-algos":                  []string{},
 		"ssh-kex-algos":                      []string{},
-		"token-cache-max-duration":           time.Hour,
-		"token-cache-max-size":               100,
 	}
 }
 

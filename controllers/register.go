@@ -75,7 +75,12 @@ func registerSource(ctx context.Context, p *parts) error {
 	if err := p.manager.Add(indexes); err != nil {
 		return err
 	}
+	accounts, err := p.accounts(agent)
+	if err != nil {
+		return err
+	}
 	sources := source.Config{
+		Accounts:    accounts,
 		TrustedRoot: root,
 		Ledger:      refused, Secrets: p.manager.GetAPIReader(), Store: store, Decider: p.decider, Grants: p.policy.Parameters,
 		IsPlatform: p.config.IsPlatform, OwnNamespaces: p.config.platformNamespaces(),
@@ -112,10 +117,7 @@ func trustedRoot(path string) ([]byte, error) {
 
 // registerKustomize adds the Kustomization controller.
 func registerKustomize(ctx context.Context, p *parts) error {
-	lockdown := impersonation.Lockdown{
-		PlatformNamespaces: p.config.platformNamespaces(), PlatformServiceAccount: impersonation.DefaultPlatformServiceAccount,
-		ControllerServiceAccounts: components(), DefaultServiceAccount: p.config.DefaultServiceAccount,
-	}
+	lockdown := p.lockdown()
 	local, err := tokens.New(tokens.Config{Manager: p.manager.GetConfig(), Scheme: p.manager.GetScheme(), Metrics: metrics.Registry})
 	if err != nil {
 		return err

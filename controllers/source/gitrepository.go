@@ -84,10 +84,6 @@ func (c Config) gitAdmit(ctx context.Context, obj *sourcev1.GitRepository, r *gi
 		return err
 	}
 	switch spec := obj.Spec; {
-	case spec.Provider != "" && spec.Provider != sourcev1.GitProviderGeneric:
-		return unsupported("spec.provider: " + spec.Provider)
-	case spec.ServiceAccountName != "":
-		return unsupported("spec.serviceAccountName")
 	case len(spec.Include) > 0:
 		return unsupported("spec.include")
 	case len(spec.SparseCheckout) > 0:
@@ -108,11 +104,7 @@ func (c Config) gitConnect(ctx context.Context, obj *sourcev1.GitRepository, r *
 		}
 		r.trust = trust
 	}
-	data, err := c.secretData(ctx, obj.Namespace, obj.Spec.SecretRef)
-	if err != nil {
-		return err
-	}
-	auth, err := git.AuthFromSecret(obj.Spec.URL, data, c.FIPS)
+	auth, err := c.gitAuth(ctx, obj)
 	if err != nil {
 		return err
 	}

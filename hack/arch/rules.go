@@ -23,6 +23,7 @@ func rooms() []room {
 
 		// Reaching out, and believing what came back.
 		{"internal/cloud", []string{"internal/fips", "internal/transport"}},
+		{"internal/github", []string{"internal/fips", "internal/transport"}},
 		{"internal/verify", []string{"internal/fault", "internal/fips", "internal/oci", "internal/sign", "internal/transport"}},
 		{"internal/sign", []string{"internal/fault", "internal/fips", "internal/oci", "internal/transport"}},
 		{"internal/oci", []string{"internal/fault", "internal/fips", "internal/transport"}},
@@ -44,8 +45,9 @@ func rooms() []room {
 		{"controllers/internal", []string{"internal/fault", "internal/fips", "internal/transport", "internal/verify", "impersonation", "policy"}},
 		{"controllers/internal/evidence", []string{"compliance/ledger", "controllers/internal", "internal/fault", "internal/verify"}},
 		{"controllers/source", []string{
-			"controllers/internal", "controllers/internal/evidence", "internal/build", "internal/chart", "internal/fault", "internal/fips",
-			"internal/git", "internal/oci", "internal/sign", "internal/transport", "internal/verify", "policy", "policy/parameters",
+			"controllers/internal", "controllers/internal/evidence", "impersonation", "internal/build", "internal/chart", "internal/cloud",
+			"internal/fault", "internal/fips", "internal/git", "internal/github", "internal/oci", "internal/sign", "internal/transport", "internal/verify",
+			"policy", "policy/parameters",
 		}},
 		{"controllers/kustomize", []string{
 			"controllers/internal", "controllers/internal/evidence", "impersonation", "internal/build", "internal/fault", "internal/fips", "internal/transport", "internal/verify",
@@ -58,7 +60,7 @@ func rooms() []room {
 		}},
 		{"controllers", []string{
 			"controllers/internal", "controllers/source", "controllers/kustomize", "compliance/ledger", "impersonation", "internal/build",
-			"internal/chart", "internal/fault", "internal/fips", "internal/git", "internal/oci", "internal/sign", "internal/transport", "internal/verify", "policy",
+			"internal/chart", "internal/cloud", "internal/fault", "internal/fips", "internal/git", "internal/oci", "internal/sign", "internal/transport", "internal/verify", "policy",
 			"policy/engine", "policy/parameters",
 		}},
 

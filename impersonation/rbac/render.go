@@ -20,6 +20,8 @@ import (
 const (
 	MintRole    = "sluice-mint"
 	SecretsRole = "sluice-source-secrets"
+	// IdentityRole lets source-controller log in to clouds as the ServiceAccounts that sources name.
+	IdentityRole = "sluice-source-identities"
 )
 
 // labels mark what was rendered here.
@@ -33,6 +35,8 @@ type Tenant struct {
 	ServiceAccounts []string
 	// SourceSecrets are the Secrets its sources refer to. None renders no grant to read Secrets.
 	SourceSecrets []string
+	// SourceAccounts are the ServiceAccounts as which its sources log in to clouds. None renders no grant to do so.
+	SourceAccounts []string
 	// AnySourceSecret lets source-controller read every Secret of this one namespace, for tenants who name their own.
 	AnySourceSecret bool
 }
@@ -89,7 +93,7 @@ func RenderController(c Controller, in Install) ([]client.Object, error) {
 }
 
 // RenderTenant returns the roles which let the controllers serve one namespace: to mint tokens for its named
-// ServiceAccounts, and to read its named Secrets.
+// ServiceAccounts, for those that log in to clouds to read their annotations too, and to read its named Secrets.
 func RenderTenant(t Tenant, in Install) ([]client.Object, error) {
 	if err := t.validate(in); err != nil {
 		return nil, err
@@ -99,6 +103,11 @@ func RenderTenant(t Tenant, in Install) ([]client.Object, error) {
 		mint := rule("", []string{"serviceaccounts/token"}, "create")
 		mint.ResourceNames = names
 		objs = append(objs, role(t.Namespace, MintRole, []rbacv1.PolicyRule{mint}), binding(t.Namespace, MintRole, subjects(in, Kustomize)))
+	}
+	if names := sorted(t.SourceAccounts); len(names) > 0 {
+		mint, read := rule("", []string{"serviceaccounts/token"}, "create"), rule("", []string{"serviceaccounts"}, "get")
+		mint.ResourceNames, read.ResourceNames = names, names
+		objs = append(objs, role(t.Namespace, IdentityRole, []rbacv1.PolicyRule{mint, read}), binding(t.Namespace, IdentityRole, subjects(in, Source)))
 	}
 	if names := sorted(t.SourceSecrets); len(names) > 0 || t.AnySourceSecret {
 		read := rule("", []string{"secrets"}, "get")
@@ -153,14 +162,15 @@ func WriteYAML(w io.Writer, objs []client.Object) error {
 
 func (t Tenant) validate(in Install) error {
 	if err := errors.Join(validNames("namespace", t.Namespace), validNames("namespace", in.Namespace),
-		validNames("ServiceAccount", t.ServiceAccounts...), validNames("Secret", t.SourceSecrets...)); err != nil {
+		validNames("ServiceAccount", t.ServiceAccounts...), validNames("ServiceAccount", t.SourceAccounts...),
+		validNames("Secret", t.SourceSecrets...)); err != nil {
 		return err
 	}
 	if t.Namespace != in.Namespace {
 		return nil
 	}
 	for _, c := range Controllers() {
-		if slices.Contains(t.ServiceAccounts, c.Account()) {
+		if slices.Contains(t.ServiceAccounts, c.Account()) || slices.Contains(t.SourceAccounts, c.Account()) {
 			return fmt.Errorf("ServiceAccount %q is a controller's; no object may act as it", c.Account())
 		}
 	}

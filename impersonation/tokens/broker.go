@@ -19,6 +19,7 @@ import (
 	"sluice.dev/sluice/impersonation"
 	"sluice.dev/sluice/impersonation/internal/answer"
 	"sluice.dev/sluice/impersonation/internal/recent"
+	"sluice.dev/sluice/impersonation/rbac"
 )
 
 // minLifetime is the shortest token the API server issues.
@@ -32,6 +33,8 @@ type Config struct {
 	Manager *rest.Config
 	// Scheme knows the typed objects that clients are used with. Unstructured ones need none.
 	Scheme *runtime.Scheme
+	// Role is the Role that lets the controller mint, for messages. Empty is rbac.MintRole.
+	Role string
 	// Lifetime is how long a token is asked for. Zero is 10 minutes, the API server's minimum.
 	Lifetime time.Duration
 	// MaxClients is for how many ServiceAccounts a client is kept; the least recently used goes first. Zero is 1000.
@@ -53,6 +56,9 @@ type Config struct {
 func (c Config) withDefaults() Config {
 	if c.Lifetime == 0 {
 		c.Lifetime = minLifetime
+	}
+	if c.Role == "" {
+		c.Role = rbac.MintRole
 	}
 	if c.MaxClients == 0 {
 		c.MaxClients = 1000
@@ -137,7 +143,7 @@ func New(config Config) (*Broker, error) {
 	return &Broker{
 		config: config,
 		minter: &minter{
-			accounts: accounts, lifetime: config.Lifetime, slots: make(chan struct{}, config.MaxMinting), now: config.Now, metrics: m,
+			accounts: accounts, role: config.Role, lifetime: config.Lifetime, slots: make(chan struct{}, config.MaxMinting), now: config.Now, metrics: m,
 		},
 		mapper: answer.Settled{RESTMapper: mapper, Client: own, Server: server.String()},
 		slots:  &recent.Map[key, *slot]{Max: config.MaxClients, Idle: config.IdleTimeout, Drop: (*slot).drop},

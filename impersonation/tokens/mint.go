@@ -16,7 +16,6 @@ import (
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 
 	"sluice.dev/sluice/impersonation"
-	"sluice.dev/sluice/impersonation/rbac"
 	"sluice.dev/sluice/internal/fault"
 )
 
@@ -26,6 +25,7 @@ const mintTimeout = 15 * time.Second
 // minter asks the API server for tokens, a bounded number at a time.
 type minter struct {
 	accounts corev1client.ServiceAccountsGetter
+	role     string
 	lifetime time.Duration
 	slots    chan struct{}
 	now      func() time.Time
@@ -44,6 +44,11 @@ type purpose struct {
 
 // mint returns a new token for id.
 func (m *minter) mint(ctx context.Context, id impersonation.Identity, p purpose) (*token, error) {
+	if p.audiences != nil && m.home.Load() == nil {
+		if _, err := m.mint(ctx, id, purpose{field: p.field}); err != nil { // which tells the API server's own audiences
+			return nil, err
+		}
+	}
 	if err := m.checkAudiences(id, p.audiences); err != nil {
 		return nil, err
 	}
@@ -62,7 +67,7 @@ func (m *minter) mint(ctx context.Context, id impersonation.Identity, p purpose)
 		&authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &seconds, Audiences: p.audiences}}, metav1.CreateOptions{})
 	if err != nil {
 		m.metrics.request(err)
-		return nil, explain(err, id, p.field)
+		return nil, explain(err, id, p.field, m.role)
 	}
 	t, err := readToken(got.Status, id, now, m.lifetime)
 	if err == nil {
@@ -108,7 +113,7 @@ func (m *minter) noteAudiences(id impersonation.Identity, audiences []string, t 
 }
 
 // explain says what to change when minting was refused.
-func explain(err error, id impersonation.Identity, field string) error {
+func explain(err error, id impersonation.Identity, field, role string) error {
 	switch {
 	case apierrors.IsNotFound(err):
 		return fault.New(fault.Denied, acl.AccessDeniedReason,
@@ -117,7 +122,7 @@ func explain(err error, id impersonation.Identity, field string) error {
 	case apierrors.IsForbidden(err):
 		return fault.New(fault.Denied, acl.AccessDeniedReason,
 			"this controller may not act as ServiceAccount %q in namespace %q; the platform has to list it in Role %q there "+
-				"and bind the Role to the controller: %w", id.ServiceAccount(), id.Namespace(), rbac.MintRole, err)
+				"and bind the Role to the controller: %w", id.ServiceAccount(), id.Namespace(), role, err)
 	default:
 		return fmt.Errorf("mint a token for %s: %w", id, err)
 	}

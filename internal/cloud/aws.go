@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"sluice.dev/sluice/internal/fips"
@@ -54,6 +55,25 @@ func parseRegion(partition, name string) (Region, error) {
 	}
 	return Region{name: name, domain: domain}, nil
 }
+
+// ParseRegion reads the name of a region, whose partition it tells as well.
+func ParseRegion(name string) (Region, error) {
+	partition := "aws"
+	for prefix, other := range map[string]string{
+		"cn-": "aws-cn", "us-gov-": "aws-us-gov", "eusc-": "aws-eusc", "us-iso-": "aws-iso", "us-isob-": "aws-iso-b", "eu-isoe-": "aws-iso-e", "us-isof-": "aws-iso-f",
+	} {
+		if strings.HasPrefix(name, prefix) {
+			partition = other
+		}
+	}
+	return parseRegion(partition, name)
+}
+
+// Name returns the region's name.
+func (r Region) Name() string { return r.name }
+
+// Domain returns the domain of the region's partition, below which its services are.
+func (r Region) Domain() string { return r.domain }
 
 // url is where the region has a service.
 func (r Region) url(service string) string {
@@ -114,6 +134,9 @@ type AWSCredential struct {
 	// Expires is when AWS stops accepting it.
 	Expires time.Time
 }
+
+// Values returns what a client of AWS signs with: the access key, its secret, and the session's token.
+func (c AWSCredential) Values() (id string, secret, session Secret) { return c.id, c.secret, c.session }
 
 // AssumeRole exchanges a workload's token for a credential of a role, whose trust policy must admit the workload. The workload's
 // names stand in the name of the session as Flux writes it, for AWS' audit log.

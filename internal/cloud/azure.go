@@ -74,6 +74,11 @@ func (c *Client) AKSToken(ctx context.Context, id EntraIdentity, token Secret) (
 	return c.entra(ctx, id, aksScope, token)
 }
 
+// EntraToken exchanges a workload's token for one for a resource: the address of a service, or the id of its application.
+func (c *Client) EntraToken(ctx context.Context, id EntraIdentity, resource string, token Secret) (Token, error) {
+	return c.entra(ctx, id, strings.TrimSuffix(resource, "/")+"/.default", token)
+}
+
 // entra exchanges a workload's token for one with a scope (RFC 7523 §2.2).
 func (c *Client) entra(ctx context.Context, id EntraIdentity, scope string, token Secret) (Token, error) {
 	login, _ := c.azure.hosts()

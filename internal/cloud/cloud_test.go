@@ -46,8 +46,13 @@ func location() cloud.Location {
 
 func start(t *testing.T, azure cloud.AzureCloud) (*clouds.Clouds, *cloud.Client) {
 	t.Helper()
+	return startWith(t, azure, func(*clouds.Config) {})
+}
+
+func startWith(t *testing.T, azure cloud.AzureCloud, change func(*clouds.Config)) (*clouds.Clouds, *cloud.Client) {
+	t.Helper()
 	there := clouds.Cluster{Server: location().Server, CA: location().CA}
-	stand := clouds.Start(t, clouds.Config{
+	config := clouds.Config{
 		Review: func(_ context.Context, token, audience string) string {
 			switch audience {
 			case cloud.AWSAudience, cloud.EntraAudience, "//iam.googleapis.com/" + goodPool, "shop-1.svc.id.goog":
@@ -59,7 +64,9 @@ func start(t *testing.T, azure cloud.AzureCloud) (*clouds.Clouds, *cloud.Client)
 		},
 		Trusts:   map[string]string{role: subject, goodPool: subject, "https://container.googleapis.com/v1/" + gkeName: subject, email: subject, clientID: subject},
 		Clusters: map[string]clouds.Cluster{"eu-central-1/shop": there, "cn-north-1/shop": there, gkeName: there, strings.ToLower(aksName): there},
-	})
+	}
+	change(&config)
+	stand := clouds.Start(t, config)
 	digests, err := fips.New()
 	if err != nil {
 		t.Fatal(err)

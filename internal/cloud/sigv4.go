@@ -85,14 +85,19 @@ func (s signer) signature(req *http.Request, body string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	toSign := strings.Join([]string{sigAlgorithm, s.time(), s.scope(), digest}, "\n")
-	key := []byte("AWS4" + string(s.cred.secret))
+	value, err := s.derive(strings.Join([]string{sigAlgorithm, s.time(), s.scope(), digest}, "\n"))
+	return hex.EncodeToString(value), err
+}
+
+// derive signs a text with the key of the scope.
+func (s signer) derive(toSign string) (key []byte, err error) {
+	key = []byte("AWS4" + string(s.cred.secret))
 	for _, part := range append(strings.Split(s.scope(), "/"), toSign) {
 		if key, err = s.mac(key, part); err != nil {
-			return "", err
+			return nil, err
 		}
 	}
-	return hex.EncodeToString(key), nil
+	return key, nil
 }
 
 // canonicalHeaders returns the names that are signed, and the lines with their values.

@@ -34,6 +34,10 @@ type Config struct {
 	Trusts map[string]string
 	// Clusters are known by "<region>/<name>" at AWS, by name at Google and by lower case id at Azure.
 	Clusters map[string]Cluster
+	// Git serves the repositories of Azure DevOps, CodeCommit and GitHub to whom they let in.
+	Git http.Handler
+	// App is a GitHub App.
+	App App
 }
 
 // Cluster is where a cluster is.
@@ -98,7 +102,7 @@ func (c *Clouds) certificate(t testing.TB) (cert, key []byte) {
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 		DNSNames: []string{
 			"*.eu-central-1.amazonaws.com", "*.cn-north-1.amazonaws.com.cn", "*.googleapis.com", "login.microsoftonline.com", "management.azure.com",
-			"login.microsoftonline.us", "management.usgovcloudapi.net",
+			"login.microsoftonline.us", "management.usgovcloudapi.net", "dev.azure.com", "github.com", "api.github.com",
 		},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
@@ -174,6 +178,10 @@ func (c *Clouds) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		broken(w, r)
 	case strings.HasPrefix(r.Host, "sts.") && strings.Contains(r.Host, ".amazonaws."):
 		c.sts(w, r, body)
+	case strings.HasPrefix(r.Host, "git-codecommit."), r.Host == "dev.azure.com", r.Host == "github.com":
+		c.repository(w, r, body)
+	case r.Host == "api.github.com":
+		c.github(w, r)
 	case strings.HasPrefix(r.Host, "eks."):
 		c.eks(w, r, body)
 	case strings.HasSuffix(r.Host, ".googleapis.com"):

@@ -185,7 +185,6 @@ func testGitFailures(t *testing.T, b *sourceBed) {
 			stalled(sourcev1.URLInvalidReason, "git.example/app", "secretRef"),
 		},
 		"a URL without a host": {with(func(s *sourcev1.GitRepositorySpec) { s.URL = "https:///app" }), stalled(sourcev1.URLInvalidReason, "host")},
-		"a provider":           {with(func(s *sourcev1.GitRepositorySpec) { s.Provider = sourcev1.GitProviderGitHub }), unsupported("spec.provider: github")},
 		"submodules":           {with(func(s *sourcev1.GitRepositorySpec) { s.RecurseSubmodules = true }), unsupported("spec.recurseSubmodules")},
 		"a sparse checkout":    {with(func(s *sourcev1.GitRepositorySpec) { s.SparseCheckout = []string{"a"} }), unsupported("spec.sparseCheckout")},
 		"plain http, unlisted": {

@@ -55,6 +55,8 @@ type Options struct {
 	AgeSecret, VaultConfigMap string
 	// APIServer is the URL at which the controllers reach the API server, that of a proxy for example; empty means directly.
 	APIServer string
+	// Environment is added to that of the controllers.
+	Environment []string
 	// Secure serves artifacts by digest over mutual TLS only, and nothing at Flux's paths.
 	Secure bool
 	// Service is the host:port of what stands before the source controllers, where consumers find them; empty means the first one

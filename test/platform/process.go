@@ -102,6 +102,7 @@ func (p *Platform) Run(t testing.TB, c rbac.Controller) {
 	}
 	cmd := exec.Command(path, append(args, p.Extra[c]...)...)
 	cmd.Env = append(withoutGODEBUG(), "KUBECONFIG="+p.kubeconfig(t, c), "RUNTIME_NAMESPACE="+p.Namespace)
+	cmd.Env = append(cmd.Env, p.options.Environment...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	log, err := os.OpenFile(p.logFile(c), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {

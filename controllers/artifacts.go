@@ -301,7 +301,7 @@ func (p *parts) fetcher(ctx context.Context) (*artifact.Fetcher, error) {
 // artifactClient reaches the artifact server, with a client certificate where it asks for one.
 func (p *parts) artifactClient() (*http.Client, error) {
 	dir := p.config.ArtifactClientTLS
-	if own := p.artifactServer(); dir == "" && p.config.ArtifactServer == "" && strings.HasPrefix(own, "https://") {
+	if own := p.artifactServers()[0]; dir == "" && len(p.config.ArtifactServers) == 0 && strings.HasPrefix(own, "https://") {
 		if dir = p.served.clientDir; dir == "" {
 			return nil, errors.New("--artifact-client-tls: name the folder of a client certificate that the artifact server of --artifact-tls-dir lets in")
 		}
@@ -323,17 +323,17 @@ func (p *parts) httpClient(dir string) (*http.Client, error) {
 	return client, nil
 }
 
-// artifactServer is where artifacts come from. It is never taken from a status.
-func (p *parts) artifactServer() string {
+// artifactServers are where artifacts come from. They are never taken from a status.
+func (p *parts) artifactServers() artifact.Servers {
 	switch {
-	case p.config.ArtifactServer != "":
-		return p.config.ArtifactServer
+	case len(p.config.ArtifactServers) > 0:
+		return p.config.ArtifactServers
 	case p.served.plain != nil:
-		return localURL("http", p.served.plain.Addr())
+		return artifact.Servers{localURL("http", p.served.plain.Addr())}
 	case p.served.secure != nil:
-		return localURL("https", p.served.secure.Addr())
+		return artifact.Servers{localURL("https", p.served.secure.Addr())}
 	default:
-		return "http://" + p.advertised()
+		return artifact.Servers{"http://" + p.advertised()}
 	}
 }
 

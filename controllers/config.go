@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -99,11 +100,12 @@ type Config struct {
 	StatementKey string
 	// StatementTrust are files of public keys whose statements are believed; empty believes the key below StateDir.
 	StatementTrust []string
-	// ArtifactServer is the base URL that artifacts are fetched from; empty means the one this process serves.
-	ArtifactServer string
+	// ArtifactServers are the base URLs that artifacts are fetched from, one for each shard of sources; empty means the one that this
+	// process serves.
+	ArtifactServers []string
 	// ArtifactPeers are the base URLs of other replicas of this process, whose artifacts are copied while one of them leads.
 	ArtifactPeers []string
-	// ArtifactClientTLS is the folder with the certificate that an https ArtifactServer asks for: tls.crt, tls.key and ca.crt.
+	// ArtifactClientTLS is the folder with the certificate that https ArtifactServers ask for: tls.crt, tls.key and ca.crt.
 	ArtifactClientTLS string
 	// Profile is the cryptographic profile.
 	Profile fips.Profile
@@ -303,7 +305,13 @@ func (c Config) checkArtifacts() (errs []error) {
 	if c.Storage.TLSDir != "" && len(c.Storage.TLSNames) > 0 {
 		wrong("--artifact-tls-names is about the certificate that is made without --artifact-tls-dir: set one of them")
 	}
-	if c.ArtifactClientTLS != "" && c.ArtifactServer != "" && !strings.HasPrefix(c.ArtifactServer, "https://") {
+	for _, server := range c.ArtifactServers {
+		if u, err := url.Parse(server); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			wrong("--artifact-server %q: must be an http or https URL", server)
+		}
+	}
+	secure := func(server string) bool { return strings.HasPrefix(server, "https://") }
+	if c.ArtifactClientTLS != "" && len(c.ArtifactServers) > 0 && !slices.ContainsFunc(c.ArtifactServers, secure) {
 		wrong("--artifact-client-tls needs an --artifact-server that begins with https://")
 	}
 	return errs

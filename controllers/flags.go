@@ -92,8 +92,9 @@ func (c *Config) bindOwn(fs *pflag.FlagSet) {
 	fs.StringVar(&c.StatementKey, "statement-key", c.StatementKey, "private key that signs artifact statements; empty makes one below --state-dir")
 	fs.StringSliceVar(&c.StatementTrust, "statement-trust", c.StatementTrust, "public keys whose artifact statements are believed; empty believes the key below --state-dir")
 	fs.DurationVar(&c.AuditPeriod, "audit-period", c.AuditPeriod, "how often applied objects are compared with the cluster although watches vouch for them; 0 means never")
-	fs.StringVar(&c.ArtifactServer, "artifact-server", c.ArtifactServer, "base URL that artifacts are fetched from; empty means this process, or the source-controller Service")
-	fs.StringVar(&c.ArtifactClientTLS, "artifact-client-tls", c.ArtifactClientTLS, "folder with tls.crt, tls.key and ca.crt for an https --artifact-server")
+	fs.StringSliceVar(&c.ArtifactServers, "artifact-server", c.ArtifactServers,
+		"base URLs that artifacts are fetched from, one for each shard of sources; empty means this process, or the source-controller Service")
+	fs.StringVar(&c.ArtifactClientTLS, "artifact-client-tls", c.ArtifactClientTLS, "folder with tls.crt, tls.key and ca.crt for https:// servers of artifacts")
 	fs.StringSliceVar(&c.ArtifactPeers, "artifact-peer", c.ArtifactPeers, "base URLs of other replicas, whose artifacts are copied while one of them leads")
 	fs.DurationVar(&c.Storage.ScrubInterval, "artifact-scrub-interval", c.Storage.ScrubInterval, "how often all artifacts in store are read again, to find damage; 0 means never")
 	fs.StringVar(&c.Storage.TLSAddr, "artifact-tls-addr", c.Storage.TLSAddr, "address that artifacts are served on by digest, over TLS to clients with a certificate; empty means none")

@@ -167,7 +167,7 @@ func registerKustomize(ctx context.Context, p *parts) error {
 		return err
 	}
 	if c, err = kustomize.New(kustomize.Config{
-		Reader: p.manager.GetClient(), Broker: broker, Lockdown: lockdown, Decider: p.decider, Fetcher: fetcher, ArtifactServer: p.artifactServer(),
+		Reader: p.manager.GetClient(), Broker: broker, Lockdown: lockdown, Decider: p.decider, Fetcher: fetcher, ArtifactServers: p.artifactServers(),
 		Waiver:   func(applier, source string) verify.Waiver { return p.policy.Parameters().Waiver(applier, source) },
 		Renderer: render.New(render.Limits{}), Engine: writer, Drift: drifts, Health: healths, Ledger: evidence, Digests: p.backend,
 		Decryption: unwrap.Config{

@@ -48,9 +48,9 @@ type Config struct {
 	// Decider is asked about the spec before anything is fetched, and about the rendered set before anything is
 	// written.
 	Decider policy.Decider
-	// Fetcher gets artifacts from ArtifactServer.
-	Fetcher        Fetcher
-	ArtifactServer string
+	// Fetcher gets artifacts from ArtifactServers.
+	Fetcher         Fetcher
+	ArtifactServers artifact.Servers
 	// Waiver says whether the platform lets a namespace apply what was not verified of a source in another one, or the same.
 	// Nil lets nobody.
 	Waiver func(applier, source string) verify.Waiver
@@ -111,8 +111,8 @@ func (c Config) Validate() error {
 		return errors.New("kustomize: Reader, Broker, Decider, Fetcher and Ledger are required")
 	case c.Renderer == nil, c.Engine == nil, c.Drift == nil, c.Health == nil:
 		return errors.New("kustomize: Renderer, Engine, Drift and Health are required")
-	case c.Digests == nil, c.Now == nil, c.ArtifactServer == "":
-		return errors.New("kustomize: Digests, Now and ArtifactServer are required")
+	case c.Digests == nil, c.Now == nil, len(c.ArtifactServers) == 0:
+		return errors.New("kustomize: Digests, Now and ArtifactServers are required")
 	case c.Keys.Reader == nil && c.Keys.AgeSecret.Name != "":
 		return errors.New("kustomize: Keys.Reader is required to read Keys.AgeSecret")
 	}

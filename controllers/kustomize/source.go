@@ -200,7 +200,7 @@ func (a *absences) end(key types.NamespacedName) {
 // want says what to fetch of a source. Where the platform waives the statement, nobody of ours may have looked at the source:
 // policy is asked about its spec here, as the source controller would have asked.
 func (c *Controller) want(ctx context.Context, obj *kustomizev1.Kustomization, src feed) (artifact.Want, error) {
-	want := artifact.Want{Origin: src.origin, Revision: src.artifact.Revision, Digest: src.artifact.Digest, BaseURL: c.config.ArtifactServer}
+	want := artifact.Want{Origin: src.origin, Revision: src.artifact.Revision, Digest: src.artifact.Digest, BaseURL: c.config.ArtifactServers.For(src.artifact.URL)}
 	if c.config.Waiver == nil {
 		return want, nil
 	}

@@ -86,7 +86,7 @@ func registerSource(ctx context.Context, p *parts) error {
 		IsPlatform: p.config.IsPlatform, OwnNamespaces: p.config.platformNamespaces(),
 		Backend: p.backend, FIPS: p.fips, Key: key, Registries: oci.NewPool(oci.PoolConfig{UserAgent: agent}), Mirrors: mirrors,
 		Indexes: indexes, Charts: p.config.Helm.limits(),
-		Producer: agent, UserAgent: agent, TempDir: temp, Now: time.Now,
+		Producer: agent, UserAgent: agent, TempDir: temp, HoldDir: filepath.Join(p.config.StateDir, "source", "buckets"), Now: time.Now,
 	}
 	recorder, err := p.recorder(source.Name)
 	if err != nil {

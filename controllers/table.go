@@ -41,7 +41,7 @@ func All() []Descriptor {
 }
 
 func sources() []client.Object {
-	return []client.Object{&sourcev1.GitRepository{}, &sourcev1.OCIRepository{}}
+	return []client.Object{&sourcev1.GitRepository{}, &sourcev1.OCIRepository{}, &sourcev1.Bucket{}}
 }
 
 // Select returns the controllers with the given names, in the order of All.

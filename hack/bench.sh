@@ -19,7 +19,7 @@ ours=test/bench/sluice.json
 echo "bench: building the harness and the servers of the test bed (minutes where nothing is cached)" >&2
 mkdir -p "$out"
 CGO_ENABLED=0 GOFIPS140=v1.0.0 go build -o "$out/" ./test/bench/cmd/...
-(cd hack/testbed && CGO_ENABLED=0 GOFIPS140=off GOWORK=off go run ./cmd/testbed build >/dev/null)
+(cd hack/testbed && CGO_ENABLED=0 GOFIPS140=off GOWORK=off go run ./cmd/testbed build plane >/dev/null)
 
 session="$out/$(date -u +%Y%m%d-%H%M%S)"
 play() {

@@ -78,8 +78,10 @@ func sourceObject(kind string) (object, error) {
 		return &sourcev1.GitRepository{}, nil
 	case sourcev1.OCIRepositoryKind:
 		return &sourcev1.OCIRepository{}, nil
+	case sourcev1.BucketKind:
+		return &sourcev1.Bucket{}, nil
 	default:
-		return nil, fault.New(fault.Invalid, meta.ArtifactFailedReason, "source kind %q is not supported yet: use GitRepository or OCIRepository", kind)
+		return nil, fault.New(fault.Invalid, meta.ArtifactFailedReason, "source kind %q is not supported yet: use GitRepository, OCIRepository or Bucket", kind)
 	}
 }
 
@@ -232,6 +234,8 @@ func sourceURL(src object) string {
 		return transport.RedactURL(src.Spec.URL)
 	case *sourcev1.OCIRepository:
 		return transport.RedactURL(src.Spec.URL)
+	case *sourcev1.Bucket:
+		return "bucket://" + src.Spec.Endpoint + "/" + src.Spec.BucketName
 	default:
 		return ""
 	}

@@ -45,6 +45,7 @@ func (c *Controller) Register(ctx context.Context, m manager.Manager, deps harne
 		For(&kustomizev1.Kustomization{}, builder.WithPredicates(harness.Changes())).
 		Watches(&sourcev1.GitRepository{}, c.users(sourcev1.GitRepositoryKind), builder.WithPredicates(artifactChanged())).
 		Watches(&sourcev1.OCIRepository{}, c.users(sourcev1.OCIRepositoryKind), builder.WithPredicates(artifactChanged())).
+		Watches(&sourcev1.Bucket{}, c.users(sourcev1.BucketKind), builder.WithPredicates(artifactChanged())).
 		Watches(&kustomizev1.Kustomization{}, c.dependants(), builder.WithPredicates(readinessChanged())).
 		WatchesRawSource(c.waker).
 		WithOptions(controller.Options{MaxConcurrentReconciles: concurrent, RateLimiter: r.RateLimiter()}).

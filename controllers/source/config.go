@@ -54,6 +54,8 @@ type Config struct {
 	Producer, UserAgent string
 	// TempDir is where content lies while it is looked at.
 	TempDir string
+	// HoldDir is where the objects of buckets are held between two runs, so that only what has changed is fetched.
+	HoldDir string
 	// Now is the clock.
 	Now func() time.Time
 }

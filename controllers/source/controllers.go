@@ -68,6 +68,7 @@ func (c Config) kinds() []registration {
 	return []registration{
 		register("gitrepository", c.GitRepositories(), &sourcev1.GitRepositoryList{}),
 		register("ocirepository", c.OCIRepositories(), &sourcev1.OCIRepositoryList{}),
+		register("bucket", c.Buckets(), &sourcev1.BucketList{}),
 		register("helmrepository", c.HelmRepositories(), &sourcev1.HelmRepositoryList{}),
 	}
 }

@@ -44,7 +44,12 @@ func (c Config) archiveAfter(ctx context.Context, like artifact.Key, tree fs.FS,
 	if err != nil {
 		return nil, fault.New(fault.Retry, "SourceIgnoreError", "read ignore rules: %w", err)
 	}
-	blob, err := c.Store.Archive(ctx, artifact.Tree{FS: tree, Ignore: ignored.Ignored, Like: like})
+	return c.archiveTree(ctx, artifact.Tree{FS: tree, Ignore: ignored.Ignored, Like: like})
+}
+
+// archiveTree stores a directory as the artifact's content.
+func (c Config) archiveTree(ctx context.Context, tree artifact.Tree) (*artifact.Blob, error) {
+	blob, err := c.Store.Archive(ctx, tree)
 	if err != nil {
 		return nil, fault.New(fault.Retry, sourcev1.ArchiveOperationFailedReason, "archive: %w", err)
 	}

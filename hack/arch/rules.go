@@ -29,6 +29,7 @@ func rooms() []room {
 		{"internal/oci", []string{"internal/fault", "internal/fips", "internal/transport"}},
 		{"internal/git", []string{"internal/fault", "internal/fips", "internal/transport"}},
 		{"internal/chart", []string{"internal/fault", "internal/fips", "internal/transport"}},
+		{"internal/bucket", []string{"internal/cloud", "internal/fault", "internal/fips", "internal/transport"}},
 
 		// Deciding.
 		{"policy", []string{"internal/fault"}},
@@ -45,7 +46,7 @@ func rooms() []room {
 		{"controllers/internal", []string{"internal/fault", "internal/fips", "internal/transport", "internal/verify", "impersonation", "policy"}},
 		{"controllers/internal/evidence", []string{"compliance/ledger", "controllers/internal", "internal/fault", "internal/verify"}},
 		{"controllers/source", []string{
-			"controllers/internal", "controllers/internal/evidence", "impersonation", "internal/build", "internal/chart", "internal/cloud",
+			"controllers/internal", "controllers/internal/evidence", "impersonation", "internal/bucket", "internal/build", "internal/chart", "internal/cloud",
 			"internal/fault", "internal/fips", "internal/git", "internal/github", "internal/oci", "internal/sign", "internal/transport", "internal/verify",
 			"policy", "policy/parameters",
 		}},

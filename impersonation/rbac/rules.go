@@ -45,13 +45,13 @@ func Rules(c Controller, in Install) (Grants, error) {
 	switch c {
 	case Source:
 		return Grants{
-			Cluster: append(owned(sourceGroup, "gitrepositories", "ocirepositories", "helmrepositories"), events(), clusterIdentity()),
+			Cluster: append(owned(sourceGroup, "buckets", "gitrepositories", "ocirepositories", "helmrepositories"), events(), clusterIdentity()),
 			Own:     own,
 		}, nil
 	case Kustomize:
 		return Grants{
 			Cluster: append(owned(kustomizeGroup, "kustomizations"),
-				rule(sourceGroup, []string{"gitrepositories", "ocirepositories"}, "list", "watch"),
+				rule(sourceGroup, []string{"buckets", "gitrepositories", "ocirepositories"}, "list", "watch"),
 				events(), clusterIdentity()),
 			Own: append(own, in.decryption()...),
 		}, nil

@@ -128,8 +128,8 @@ func ksReferences(t *testing.T, b *ksBed) {
 	y.wantRefused(ledger.AccessDenied, dependency, "spec.dependsOn[0]")
 	y.wantData(map[string]string{"theirs/a": absent, "own/a": absent})
 
-	bucket := y.apply("bucket", func(s *kustomizev1.KustomizationSpec) { s.SourceRef.Kind = "Bucket" })
-	y.until(bucket, stalled(meta.ArtifactFailedReason, `"Bucket" is not supported yet`))
+	foreign := y.apply("foreign", func(s *kustomizev1.KustomizationSpec) { s.SourceRef.Kind = "ExternalArtifact" })
+	y.until(foreign, stalled(meta.ArtifactFailedReason, `"ExternalArtifact" is not supported yet`))
 
 	own := &ksSpace{ksBed: b, t: t, ns: b.Namespace, source: x.source}
 	whole := own.apply(x.ns, func(s *kustomizev1.KustomizationSpec) {

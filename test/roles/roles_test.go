@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -78,6 +79,7 @@ type play struct {
 	ocis             *sourcev1.OCIRepository
 	helms            *sourcev1.HelmRepository
 	platformGits     *sourcev1.GitRepository
+	bucket           *sourcev1.Bucket
 	base, app, infra *kustomizev1.Kustomization
 	sealed           *kustomizev1.Kustomization
 	files            map[string]string
@@ -157,6 +159,10 @@ func (s *play) reconcile(t *testing.T) {
 			URL: s.charts.URL + "/stable", Interval: metav1.Duration{Duration: time.Hour}, CertSecretRef: &meta.LocalObjectReference{Name: chartsSecret},
 		},
 	}
+	s.bucket = &sourcev1.Bucket{ // that nobody serves: what it asks of the API server is the same
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.platform.Namespace, Name: "bucket"},
+		Spec:       sourcev1.BucketSpec{BucketName: "bucket", Endpoint: sluggish(t), Interval: metav1.Duration{Duration: time.Hour}},
+	}
 	s.base = scene.Kustomization(s.tenant, "base", sourcev1.GitRepositoryKind, s.gits.Name, "./base")
 	s.base.Spec.Wait = true
 	s.base.Spec.PostBuild = &kustomizev1.PostBuild{SubstituteFrom: []kustomizev1.SubstituteReference{
@@ -166,7 +172,7 @@ func (s *play) reconcile(t *testing.T) {
 	s.app.Spec.DependsOn = []kustomizev1.DependencyReference{{Name: s.base.Name}}
 	s.infra = scene.Kustomization(s.platform.Namespace, "infra", sourcev1.GitRepositoryKind, s.platformGits.Name, "./infra")
 	s.infra.Spec.ServiceAccountName = "" // sluice-platform
-	s.platform.Create(t, s.app, s.base, s.infra, s.sealed, s.ocis, s.helms, s.gits, s.platformGits)
+	s.platform.Create(t, s.app, s.base, s.infra, s.sealed, s.ocis, s.helms, s.bucket, s.gits, s.platformGits)
 	for _, k := range []*kustomizev1.Kustomization{s.base, s.app, s.infra, s.sealed} {
 		platform.Wait(t, s.platform, k, scene.Ready)
 	}
@@ -178,6 +184,26 @@ func (s *play) reconcile(t *testing.T) {
 	if got, want := kept.Data["value"], "of-the-map of-the-secret"; got != want {
 		t.Errorf("substituted %q, want %q", got, want)
 	}
+}
+
+// sluggish is the address of a server that says nothing for a while, and then goes.
+func sluggish(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return // closed
+			}
+			time.AfterFunc(100*time.Millisecond, func() { _ = conn.Close() })
+		}
+	}()
+	return listener.Addr().String()
 }
 
 func (s *play) secrets(t *testing.T) {
@@ -308,8 +334,8 @@ func (s *play) repeatEvents(t *testing.T) {
 // disturb writes to the objects while their controllers do, so that these have to look at what is there now.
 func (s *play) disturb(t *testing.T) {
 	t.Helper()
-	for i := range 40 {
-		for _, obj := range []client.Object{s.gits, s.ocis, s.helms, s.base} {
+	for _, obj := range []client.Object{s.gits, s.ocis, s.helms, s.bucket, s.base} {
+		for i := range 40 {
 			s.patch(t, obj, scene.Request(fmt.Sprint("disturbance-", i)))
 		}
 	}
@@ -322,7 +348,7 @@ func (s *play) suspend(t *testing.T) {
 	t.Helper()
 	for _, value := range []string{"true", "false"} {
 		p := client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"suspend":`+value+`}}`))
-		for _, obj := range []client.Object{s.gits, s.ocis, s.helms, s.base} {
+		for _, obj := range []client.Object{s.gits, s.ocis, s.helms, s.bucket, s.base} {
 			s.patch(t, obj, p)
 		}
 	}
@@ -348,7 +374,7 @@ func (s *play) restart(t *testing.T) {
 // remove deletes everything, and what was applied goes with it.
 func (s *play) remove(t *testing.T) {
 	t.Helper()
-	for _, obj := range []client.Object{s.app, s.base, s.infra, s.sealed, s.gits, s.ocis, s.helms, s.platformGits} {
+	for _, obj := range []client.Object{s.app, s.base, s.infra, s.sealed, s.gits, s.ocis, s.helms, s.bucket, s.platformGits} {
 		if err := s.platform.Client.Delete(t.Context(), obj); err != nil {
 			t.Fatal(err)
 		}

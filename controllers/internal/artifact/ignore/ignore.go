@@ -67,6 +67,21 @@ func Load(ctx context.Context, fsys fs.FS, spec *string) (Rules, error) {
 	return Rules{matcher: gitignore.NewMatcher(append(all, l.patterns...))}, nil
 }
 
+// Only returns the rules of a source without folders, a bucket: the text of one .sourceignore, which may be nil, and spec. Nothing is
+// left out by default.
+func Only(root []byte, spec *string) (Rules, error) {
+	l := &loader{}
+	if err := l.add(string(root), nil); err != nil {
+		return Rules{}, fmt.Errorf("%q: %w", File, err)
+	}
+	if spec != nil {
+		if err := l.add(*spec, nil); err != nil {
+			return Rules{}, fmt.Errorf("spec.ignore: %w", err)
+		}
+	}
+	return Rules{matcher: gitignore.NewMatcher(l.patterns)}, nil
+}
+
 // Ignored reports whether a slash-separated path, relative to the source's root, is left out.
 func (r Rules) Ignored(name string, dir bool) bool {
 	return r.matcher != nil && r.matcher.Match(strings.Split(name, "/"), dir)

@@ -18,7 +18,7 @@ import (
 
 const usage = `usage: testbed <command> [flags]
 
-  build              build the programs of the test bed, once, and print their folder
+  build [SET …]      build programs, once, and print the folder of each set; without a name all sets
   up                 run a control plane until interrupted
   exec -- program …  run a program with KUBECONFIG and SLUICE_TESTBED_KUBECONFIG set, then stop
   order              have a running control plane lose its API server, or compact etcd
@@ -69,18 +69,24 @@ func run(ctx context.Context, args []string) error {
 	}
 }
 
-// build prints the folder with the programs on standard output; what it says meanwhile goes to standard error.
+// build prints the folders with the programs on standard output; what it says meanwhile goes to standard error.
 func build(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("build", flag.ContinueOnError)
 	source := sourceFlag(flags)
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	set, err := ensure(ctx, *source)
-	if err != nil {
-		return err
+	sets := flags.Args()
+	if len(sets) == 0 {
+		sets = binaries.Sets()
 	}
-	fmt.Println(set.Dir())
+	for _, name := range sets {
+		set, err := ensure(ctx, *source, name)
+		if err != nil {
+			return err
+		}
+		fmt.Println(set.Dir())
+	}
 	return nil
 }
 
@@ -88,7 +94,7 @@ func sourceFlag(flags *flag.FlagSet) *string {
 	return flags.String("source", "", "folder of the test bed's module (default: found from the working directory)")
 }
 
-func ensure(ctx context.Context, source string) (binaries.Set, error) {
+func ensure(ctx context.Context, source, set string) (binaries.Set, error) {
 	source, err := findSource(source)
 	if err != nil {
 		return binaries.Set{}, err
@@ -97,7 +103,7 @@ func ensure(ctx context.Context, source string) (binaries.Set, error) {
 	if err != nil {
 		return binaries.Set{}, err
 	}
-	return binaries.Ensure(ctx, binaries.Config{Source: source, Cache: cache, Progress: os.Stderr})
+	return binaries.Ensure(ctx, binaries.Config{Set: set, Source: source, Cache: cache, Progress: os.Stderr})
 }
 
 // findSource looks in the working directory and upwards, for the module itself and for a repository that holds it.

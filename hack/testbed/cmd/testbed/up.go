@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"sluice.dev/sluice/hack/testbed/internal/binaries"
 	"sluice.dev/sluice/hack/testbed/internal/folder"
 	"sluice.dev/sluice/hack/testbed/internal/plane"
 )
@@ -44,7 +45,7 @@ func newUpFlags(name string) (*flag.FlagSet, *upFlags) {
 }
 
 func (f *upFlags) config(ctx context.Context) (plane.Config, error) {
-	set, err := ensure(ctx, f.source)
+	set, err := ensure(ctx, f.source, binaries.Plane)
 	if err != nil {
 		return plane.Config{}, err
 	}

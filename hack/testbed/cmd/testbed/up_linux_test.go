@@ -40,7 +40,7 @@ func program(t *testing.T) string {
 	if out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
 	}
-	if out, err := exec.Command(path, "build").CombinedOutput(); err != nil {
+	if out, err := exec.Command(path, "build", "plane").CombinedOutput(); err != nil {
 		t.Fatalf("testbed build: %v\n%s", err, out)
 	}
 	return path

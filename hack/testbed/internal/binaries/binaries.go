@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"sluice.dev/sluice/hack/testbed/internal/folder"
 )
@@ -34,6 +36,8 @@ func (s Set) Stages() ([]string, error) {
 
 // Config says where to build from and to.
 type Config struct {
+	// Set is the name of what is wanted; see Sets.
+	Set string
 	// Source is the folder of the test bed's module.
 	Source string
 	// Cache is where results are kept; see DefaultCache.
@@ -46,6 +50,9 @@ type Config struct {
 func (c Config) Validate() error {
 	if c.Source == "" || c.Cache == "" || c.Progress == nil {
 		return errors.New("source, cache and progress must be set")
+	}
+	if !slices.Contains(Sets(), c.Set) {
+		return fmt.Errorf("there is no set of programs %q, only %s", c.Set, strings.Join(Sets(), " and "))
 	}
 	return nil
 }
@@ -62,7 +69,7 @@ func DefaultCache() (string, error) {
 	return filepath.Join(dir, "sluice", "testbed"), nil
 }
 
-// Ensure returns the set that belongs to the module files in the source folder, after building it when the cache has
+// Ensure returns the set of that name that belongs to the module files in the source folder, after building it when the cache has
 // none. Of several processes that need the same set, one builds and the others wait for it.
 func Ensure(ctx context.Context, c Config) (Set, error) {
 	if err := c.Validate(); err != nil {
@@ -72,7 +79,7 @@ func Ensure(ctx context.Context, c Config) (Set, error) {
 	if err != nil {
 		return Set{}, err
 	}
-	id, err := key(c.Source, version)
+	id, err := key(c.Source, c.Set, version)
 	if err != nil {
 		return Set{}, err
 	}
@@ -84,7 +91,7 @@ func Ensure(ctx context.Context, c Config) (Set, error) {
 		return Set{}, err
 	}
 	lock, err := folder.Wait(ctx, set.dir+".lock", func() {
-		fmt.Fprintln(c.Progress, "testbed: another process is building the test bed, waiting for it")
+		fmt.Fprintln(c.Progress, "testbed: another process is building the same programs, waiting for it")
 	})
 	if err != nil {
 		return Set{}, err
@@ -114,7 +121,7 @@ func buildSet(ctx context.Context, c Config, dir string) error {
 	if err := os.MkdirAll(filepath.Join(unfinished, "bin"), 0o755); err != nil {
 		return err
 	}
-	b := &builder{source: c.Source, into: unfinished, progress: newProgress(c.Progress)}
+	b := &builder{modules: recipe(c.Set), source: c.Source, into: unfinished, progress: newProgress(c.Progress)}
 	if err := b.run(ctx); err != nil {
 		return errors.Join(err, os.RemoveAll(unfinished))
 	}

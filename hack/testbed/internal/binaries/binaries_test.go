@@ -16,7 +16,7 @@ func TestKeyFollowsWhatIsBuilt(t *testing.T) {
 	source := func(t *testing.T, sum string) string {
 		t.Helper()
 		dir := t.TempDir()
-		for _, m := range recipe() {
+		for _, m := range recipe(Plane) {
 			sub := filepath.Join(dir, "servers", m.folder)
 			if err := os.MkdirAll(sub, 0o755); err != nil {
 				t.Fatal(err)
@@ -29,7 +29,7 @@ func TestKeyFollowsWhatIsBuilt(t *testing.T) {
 		}
 		return dir
 	}
-	base, err := key(source(t, "a"), "go1.26.8")
+	base, err := key(source(t, "a"), Plane, "go1.26.8")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +43,7 @@ func TestKeyFollowsWhatIsBuilt(t *testing.T) {
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			got, err := key(source(t, tc.sum), tc.goVersion)
+			got, err := key(source(t, tc.sum), Plane, tc.goVersion)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -52,8 +52,19 @@ func TestKeyFollowsWhatIsBuilt(t *testing.T) {
 			}
 		})
 	}
-	if _, err := key(t.TempDir(), "go1.26.8"); err == nil {
+	if _, err := key(t.TempDir(), Plane, "go1.26.8"); err == nil {
 		t.Error("a folder without the servers' modules has a key")
+	}
+}
+
+func TestSets(t *testing.T) {
+	for _, set := range Sets() {
+		if len(recipe(set)) == 0 {
+			t.Errorf("nothing is built for %q", set)
+		}
+	}
+	if err := (Config{Source: "x", Cache: "y", Progress: io.Discard, Set: "nginx"}).Validate(); err == nil {
+		t.Error("a set that nobody knows is accepted")
 	}
 }
 

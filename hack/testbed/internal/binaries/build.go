@@ -15,6 +15,7 @@ import (
 
 // builder makes one set.
 type builder struct {
+	modules  []module
 	source   string
 	into     string
 	progress *progress
@@ -24,7 +25,7 @@ type builder struct {
 func (b *builder) run(ctx context.Context) error {
 	versions := map[string]string{}
 	compile := map[string]int{}
-	for _, m := range recipe() {
+	for _, m := range b.modules {
 		version, err := goOutput(ctx, b.dir(m), "list", "-m", "-f", "{{.Version}}", m.path)
 		if err != nil {
 			return err
@@ -35,8 +36,8 @@ func (b *builder) run(ctx context.Context) error {
 			return err
 		}
 	}
-	b.progress.expect(recipe(), compile)
-	for _, m := range recipe() {
+	b.progress.expect(b.modules, compile)
+	for _, m := range b.modules {
 		for _, p := range m.programs {
 			if err := b.build(ctx, m, p, versions[m.folder]); err != nil {
 				return err
@@ -91,10 +92,13 @@ func stageFolders() []string {
 	return []string{"kustomize/stage/node/fast", "kustomize/stage/node/heartbeat-with-lease", "kustomize/stage/pod/fast"}
 }
 
-// copyStages takes the stages from the very module that KWOK was built from.
+// copyStages takes the stages from the very module that KWOK was built from, in a set that has it.
 func (b *builder) copyStages(ctx context.Context) error {
-	kwok := slices.IndexFunc(recipe(), func(m module) bool { return m.folder == "kwok" })
-	m := recipe()[kwok]
+	kwok := slices.IndexFunc(b.modules, func(m module) bool { return m.folder == "kwok" })
+	if kwok < 0 {
+		return nil
+	}
+	m := b.modules[kwok]
 	dir, err := goOutput(ctx, b.dir(m), "list", "-m", "-f", "{{.Dir}}", m.path)
 	if err != nil {
 		return err

@@ -28,8 +28,29 @@ type program struct {
 	name, pkg string
 }
 
-// recipe lists what is built. The order is that of building: the largest share of packages first.
-func recipe() []module {
+// Plane is the name of the set that a control plane needs. The others are servers that some tests need beside it.
+const Plane = "plane"
+
+// Sets returns the names of all sets.
+func Sets() []string { return []string{Plane, "minio"} }
+
+// recipe lists what is built for a set; none for a name that is no set's. The order is that of building: the largest share of packages
+// first.
+func recipe(set string) []module {
+	switch set {
+	case Plane:
+		return plane()
+	case "minio":
+		return []module{{
+			folder: "minio", path: "github.com/minio/minio", stamps: noStamps,
+			programs: []program{{"minio", "github.com/minio/minio"}},
+		}}
+	default:
+		return nil
+	}
+}
+
+func plane() []module {
 	return []module{
 		{
 			folder: "kubernetes", path: "k8s.io/kubernetes", stamps: kubernetesStamps,
@@ -74,10 +95,10 @@ func (m module) flags(version string) []string {
 const recipeVersion = "1"
 
 // key names the folder of the result: a hash over the module files, the Go version, the platform and the recipe.
-func key(source, goVersion string) (string, error) {
+func key(source, set, goVersion string) (string, error) {
 	h := sha256.New()
 	fmt.Fprintln(h, recipeVersion, goVersion, runtime.GOOS, runtime.GOARCH)
-	for _, m := range recipe() {
+	for _, m := range recipe(set) {
 		fmt.Fprintln(h, m.folder, m.flags("version"), m.programs)
 		for _, name := range []string{"go.mod", "go.sum"} {
 			body, err := os.ReadFile(filepath.Join(source, "servers", m.folder, name))

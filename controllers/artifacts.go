@@ -42,7 +42,7 @@ func (p *parts) openStore(ctx context.Context) (*artifact.Store, error) {
 	}
 	store, err := artifact.Open(p.config.Storage.Path, artifact.Config{
 		Digests: p.backend, AdvertisedAddress: p.advertised(), DigestOnly: p.config.StorageAddr == none,
-		RetentionTTL: p.config.Storage.RetentionTTL, RetentionRecords: p.config.Storage.RetentionRecords, Damaged: p.damaged, Await: p.await,
+		RetentionTTL: p.config.Storage.RetentionTTL, RetentionRecords: p.config.Storage.RetentionRecords, Damaged: p.damaged, Await: p.await, Ready: p.copied,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("--storage-path: %w", err)
@@ -131,6 +131,14 @@ func (p *parts) await(ctx context.Context, k artifact.Key, revision string) {
 	if p.standby != nil {
 		p.standby.Await(ctx, k, revision)
 	}
+}
+
+// copied returns why this replica cannot serve yet.
+func (p *parts) copied() error {
+	if p.standby == nil {
+		return nil
+	}
+	return p.standby.Ready()
 }
 
 // proving makes proofs of statements that keys have signed.

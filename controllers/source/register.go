@@ -33,6 +33,7 @@ type registration func(in installation) (kindWaker, error)
 type kindWaker struct {
 	kind  string
 	empty func() client.Object
+	list  func() client.ObjectList
 	all   func(context.Context)
 	one   *harness.Waker
 }
@@ -75,10 +76,9 @@ func register[T harness.Object, W any](name string, loop harness.Loop[T, W], lis
 				return kindWaker{}, err
 			}
 		}
-		all := func(ctx context.Context) {
-			wakeListed(ctx, in.manager.GetClient(), list.DeepCopyObject().(client.ObjectList), waker)
-		}
-		return kindWaker{kind: loop.Kind, empty: func() client.Object { return loop.New() }, all: all, one: waker}, b.Complete(r)
+		fresh := func() client.ObjectList { return list.DeepCopyObject().(client.ObjectList) }
+		all := func(ctx context.Context) { wakeListed(ctx, in.manager.GetClient(), fresh(), waker) }
+		return kindWaker{kind: loop.Kind, empty: func() client.Object { return loop.New() }, list: fresh, all: all, one: waker}, b.Complete(r)
 	}
 }
 

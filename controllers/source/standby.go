@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"path"
 	"strings"
+	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
@@ -45,6 +47,7 @@ type Standby struct {
 	store   *artifact.Store
 	replica *artifact.Replica
 	elected <-chan struct{}
+	first   backlog
 	queue   workqueue.TypedRateLimitingInterface[artifact.Key]
 	turns   chan struct{}
 }
@@ -84,6 +87,9 @@ func (s *Standby) Start(ctx context.Context) error {
 	}
 	for _, k := range s.store.Keys() {
 		s.queue.Add(k) // its object may be gone
+	}
+	if err := s.begin(ctx); err != nil {
+		return err
 	}
 	done := make(chan struct{})
 	for range copiers {
@@ -187,13 +193,88 @@ func (s *Standby) next(ctx context.Context) bool {
 	if ctx.Err() != nil || s.leading() {
 		return true
 	}
-	if err := s.sync(ctx, k); err != nil && !errors.Is(err, artifact.ErrLate) {
+	err := s.sync(ctx, k)
+	if err == nil {
+		s.first.done(k)
+	}
+	if err != nil && !errors.Is(err, artifact.ErrLate) {
 		logf.FromContext(ctx).V(1).Info("an artifact is not copied yet", "source", k.String(), "error", err.Error())
 		s.queue.AddRateLimited(k)
 		return true
 	}
 	s.queue.Forget(k)
 	return true
+}
+
+// begin puts all sources into the queue and remembers them.
+func (s *Standby) begin(ctx context.Context) error {
+	var all []artifact.Key
+	for kind, of := range s.kinds {
+		list := of.list()
+		if err := s.cache.List(ctx, list); err != nil {
+			return fmt.Errorf("list %s: %w", kind, err)
+		}
+		err := apimeta.EachListItem(list, func(item runtime.Object) error {
+			if obj, ok := item.(client.Object); ok {
+				all = append(all, artifact.Key{Kind: kind, Namespace: obj.GetNamespace(), Name: obj.GetName()})
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	s.first.begin(all, time.Now())
+	for _, k := range all {
+		s.queue.Add(k)
+	}
+	return nil
+}
+
+// Ready returns an error while what was there at the start is not copied yet, and this process does not lead. What no peer has given
+// within copyLimit is not waited for.
+func (s *Standby) Ready() error {
+	if s.leading() {
+		return nil
+	}
+	return s.first.left(time.Now())
+}
+
+// copyLimit is how long a standby is not ready because of what it has not copied.
+const copyLimit = 2 * time.Minute
+
+// backlog is what was there at the start and is not copied yet.
+type backlog struct {
+	mu    sync.Mutex
+	since time.Time // zero before the start
+	keys  map[artifact.Key]bool
+}
+
+func (b *backlog) begin(keys []artifact.Key, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.since, b.keys = now, map[artifact.Key]bool{}
+	for _, k := range keys {
+		b.keys[k] = true
+	}
+}
+
+func (b *backlog) done(k artifact.Key) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.keys, k)
+}
+
+func (b *backlog) left(now time.Time) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.since.IsZero():
+		return errors.New("artifacts are not copied yet")
+	case len(b.keys) > 0 && now.Sub(b.since) < copyLimit:
+		return fmt.Errorf("artifacts of %d sources are not copied yet", len(b.keys))
+	}
+	return nil
 }
 
 // sync makes the store have what an object's status names now.

@@ -75,6 +75,17 @@ func TestStandbyServesAndTakesOver(t *testing.T) {
 	platform.Wait(t, p, src, scene.Ready)
 	serves(t, p, src.Status.Artifact.Digest, src.Status.Artifact.Revision, 30*time.Second)
 
+	// What is deleted goes from both.
+	other := scene.GitRepository(p.Tenants[0], "other", address)
+	p.Create(t, other)
+	platform.Wait(t, p, other, scene.Ready)
+	folder := filepath.Join(p.StateDir(platform.Standby), "data", "objects", "gitrepository", p.Tenants[0], "other")
+	eventually(t, "the standby has copied the other one", func() bool { _, err := os.Stat(folder); return err == nil })
+	if err := p.Client.Delete(t.Context(), other); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the standby has removed the other one", func() bool { _, err := os.Stat(folder); return os.IsNotExist(err) })
+
 	// What is new is there as soon as the status names it.
 	before := src.Status.Artifact.Revision
 	commit := scene.Commit(t, repo, map[string]string{"app/cm.yaml": scene.ConfigMap("app", "version", "2")})
@@ -127,6 +138,45 @@ func TestStandbyServesAndTakesOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	platform.Wait(t, p, ks, scene.At(commit))
+}
+
+// TestStandbyCopiesOverMutualTLS: replicas with certificates of one authority.
+func TestStandbyCopiesOverMutualTLS(t *testing.T) {
+	git := scene.NewGit(t)
+	_, address := git.Repository(t, "app", map[string]string{"app/cm.yaml": scene.ConfigMap("app", "version", "1")})
+	p := platform.Start(t, kubetest.Start(t), platform.Options{
+		Tenants: 1, Parameters: git.Parameters(), Secure: true, Probes: true, Flags: []string{"--enable-leader-election"},
+	})
+	src := scene.GitRepository(p.Tenants[0], "app", address)
+	p.Create(t, src)
+	platform.Wait(t, p, src, scene.Ready)
+	material := filepath.Join(p.StateDir(rbac.Source), "artifact-tls")
+	p.Extra[platform.Standby] = []string{
+		"--artifact-peer=" + p.StorageURL(rbac.Source), "--statement-trust=" + p.StatementKey(),
+		"--artifact-tls-dir=" + filepath.Join(material, "server"), "--artifact-client-tls=" + p.ArtifactClientTLS(),
+	}
+	p.Run(t, platform.Standby)
+	client := mutualClient(t, p.ArtifactClientTLS())
+	url := p.StorageURL(platform.Standby) + "/v1/blobs/sha256/" + strings.TrimPrefix(src.Status.Artifact.Digest, "sha256:")
+	eventually(t, "the standby has copied", func() bool { code, err := status(t, client, url); return err == nil && code == http.StatusOK })
+	plain, err := transport.NewClient(transport.ClientOptions{NoKeepAlive: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the standby is ready", func() bool {
+		code, err := status(t, plain, p.HealthURL(platform.Standby)+"/readyz")
+		return err == nil && code == http.StatusOK
+	})
+}
+
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(25 * time.Millisecond) {
+		if is() {
+			return
+		}
+	}
+	t.Fatalf("it never came true that %s", what)
 }
 
 // serves waits until the standby serves content and statement, for so long; zero asks once.

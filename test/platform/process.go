@@ -142,7 +142,7 @@ func (p *Platform) awaitKey(t testing.TB, c rbac.Controller, running *process) {
 		return
 	}
 	awaited := p.statementKey(c)
-	if p.options.Secure {
+	if p.options.Secure && c == rbac.Source {
 		awaited = filepath.Join(p.ArtifactClientTLS(), "tls.crt") // comes last
 	}
 	deadline := time.Now().Add(30 * time.Second)

@@ -34,6 +34,9 @@ func (s *Store) Check() error {
 	if now := s.config.Now(); s.check.at.IsZero() || now.Sub(s.check.at) >= checkFor || now.Before(s.check.at) {
 		s.check.last, s.check.at = s.examine(), now
 	}
+	if s.check.last == nil {
+		return s.config.Ready()
+	}
 	return s.check.last
 }
 

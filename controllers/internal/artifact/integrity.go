@@ -16,7 +16,7 @@ import (
 	"sluice.dev/sluice/internal/fips"
 )
 
-// Verify checks the current artifact of an object (spec row S-15). A file that this process has hashed is looked at
+// Verify checks the current artifact of an object and its statement (spec row S-15). A file that this process has hashed is looked at
 // by size and time only, unless somebody doubts it. When the file is gone or is not what it was, the artifact is forgotten
 // and the error wraps ErrMissing or ErrDigest: the source has to fetch again.
 func (s *Store) Verify(ctx context.Context, k Key) error {
@@ -32,6 +32,9 @@ func (s *Store) Verify(ctx context.Context, k Key) error {
 		return fmt.Errorf("artifact of %q: %w", k, ErrMissing)
 	}
 	now, err := s.inspect(ctx, e, known, hashed)
+	if err == nil {
+		_, err = s.statement(k, e)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err == nil {
@@ -61,6 +64,22 @@ func (s *Store) inspect(ctx context.Context, e entry, known stamp, hashed bool) 
 		return now, err
 	}
 	return now, errors.Join(s.compare(&bounded{ctx: ctx, r: f, limit: e.Size}, e), f.Close())
+}
+
+// statement reads the statement of an entry. Its name says what is in it, so that damage is found wherever it is read.
+func (s *Store) statement(k Key, e entry) ([]byte, error) {
+	data, err := s.disk.readSmall(statementPath(k, e.Statement), maxStatement)
+	if err != nil {
+		return nil, err
+	}
+	name, err := s.statementName(e.Sum, data)
+	if err != nil {
+		return nil, err
+	}
+	if name != e.Statement {
+		return nil, fmt.Errorf("its statement: %w", ErrDigest)
+	}
+	return data, nil
 }
 
 // look compares a file with its entry without reading it.
@@ -150,6 +169,7 @@ type Scrubbed struct {
 // Scrub reads everything in the store again, at no more than so many bytes a second, and doubts what is damaged or gone. It
 // ends with ctx.
 func (s *Store) Scrub(ctx context.Context, bytesPerSecond int64) (done Scrubbed, err error) {
+	done.Damaged = s.scrubStatements()
 	for _, e := range s.entries() {
 		if ctx.Err() != nil {
 			return done, context.Cause(ctx)
@@ -171,6 +191,31 @@ func (s *Store) Scrub(ctx context.Context, bytesPerSecond int64) (done Scrubbed,
 		}
 	}
 	return done, nil
+}
+
+// scrubStatements reads all statements, tells of those that are damaged or gone, and counts them.
+func (s *Store) scrubStatements() (damaged int) {
+	for _, k := range s.Keys() {
+		s.mu.Lock()
+		e, ok := s.records[k].current()
+		s.mu.Unlock()
+		if !ok {
+			continue
+		}
+		if _, err := s.statement(k, e); err != nil && s.is(k, e) {
+			damaged++
+			s.config.Damaged(k, fmt.Errorf("artifact of %q: %w", k, err))
+		}
+	}
+	return damaged
+}
+
+// is reports whether an entry is still the current one of an object.
+func (s *Store) is(k Key, e entry) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, ok := s.records[k].current()
+	return ok && c.Sum == e.Sum && c.Statement == e.Statement
 }
 
 func (s *Store) scrub(ctx context.Context, e entry, bytesPerSecond int64) error {

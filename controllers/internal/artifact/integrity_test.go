@@ -161,6 +161,40 @@ func TestScrub(t *testing.T) {
 	}
 }
 
+// TestDamagedStatement: a statement is no more served than content, once it is not what was written.
+func TestDamagedStatement(t *testing.T) {
+	for name, damage := range map[string]func(path string) error{"a byte": flipQuietly, "all of it": os.Remove} {
+		t.Run(name, func(t *testing.T) {
+			b := newBed(t, nil)
+			o := origin("app")
+			want := b.publish(t, o, "main-1", map[string]string{"a": "1"})
+			paths, err := filepath.Glob(filepath.Join(b.dir, "objects/*/*/*/*.dsse.json"))
+			if err != nil || len(paths) != 1 {
+				t.Fatal(paths, err)
+			}
+			if err := damage(paths[0]); err != nil {
+				t.Fatal(err)
+			}
+			done, err := b.store.Scrub(t.Context(), 0)
+			if told := b.damaged.take(); err != nil || done.Damaged != 1 || len(told) != 1 {
+				t.Errorf("%+v, told %q, error %v", done, told, err)
+			}
+			url := "/v1/statements/gitrepository/team-a/app/" + strings.TrimPrefix(want.Digest, "sha256:")
+			code, _, _ := b.download(t, url)
+			if told := b.damaged.take(); code != http.StatusNotFound || len(told) != 1 {
+				t.Errorf("GET: %d, told %q", code, told)
+			}
+			if err := b.store.Verify(t.Context(), artifact.KeyOf(o)); !errors.Is(err, artifact.ErrDigest) && !errors.Is(err, artifact.ErrMissing) {
+				t.Errorf("verify: %v", err)
+			}
+			b.publish(t, o, "main-1", map[string]string{"a": "1"})
+			if code, _, _ := b.download(t, url); code != http.StatusOK {
+				t.Errorf("after it was fetched again: %d", code)
+			}
+		})
+	}
+}
+
 func TestScrubIsPacedAndEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, err := artifact.Open(t.TempDir(), artifact.Config{Digests: backend(t), AdvertisedAddress: "x"})

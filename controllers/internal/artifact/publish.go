@@ -201,7 +201,7 @@ func (s *Store) Statement(k Key, digest string) ([]byte, error) {
 	if !ok {
 		return nil, fmt.Errorf("statement about %q of %q: %w", digest, k, ErrMissing)
 	}
-	return s.disk.readSmall(statementPath(k, e.Statement), maxStatement)
+	return s.statement(k, e)
 }
 
 // Remove forgets an object and everything kept for it (spec row S-03).

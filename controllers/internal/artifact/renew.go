@@ -65,7 +65,7 @@ func (s *Store) renewOne(ctx context.Context, k Key, renew Renew, done *Renewed)
 
 // renewed writes the statement that an entry should have, and returns its file.
 func (s *Store) renewed(ctx context.Context, k Key, e entry, renew Renew) (string, error) {
-	have, err := s.disk.readSmall(statementPath(k, e.Statement), maxStatement)
+	have, err := s.statement(k, e)
 	if err != nil {
 		return "", err
 	}

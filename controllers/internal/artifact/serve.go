@@ -119,8 +119,11 @@ func (s *Store) serveStatement(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	s.asked[e.Sum] = s.config.Now() // who wants the statement wants the content next
 	s.mu.Unlock()
-	data, err := s.disk.readSmall(statementPath(k, e.Statement), maxStatement)
-	if errors.Is(err, ErrMissing) {
+	data, err := s.statement(k, e)
+	if errors.Is(err, ErrMissing) || errors.Is(err, ErrDigest) {
+		if s.is(k, e) {
+			s.config.Damaged(k, fmt.Errorf("artifact of %q: %w", k, err))
+		}
 		http.NotFound(w, r)
 		return
 	}

@@ -48,6 +48,8 @@ type Config struct {
 	// Await, where it is set, waits a little for an artifact that is asked for and is not here: that of a revision, or with an empty
 	// one whatever is current. A replica sets it, so that who has seen a status before the replica has is not sent away.
 	Await func(ctx context.Context, k Key, revision string)
+	// Ready, where it is set, is asked by Check, too: a replica that has not copied everything yet has a reason.
+	Ready func() error
 	// Damaged is told of an object whose current artifact was found damaged or gone: its source has to run. It is called by
 	// whatever found it, and must not block. Nil tells nobody.
 	Damaged func(Key, error)
@@ -80,6 +82,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Await == nil {
 		c.Await = func(context.Context, Key, string) {}
+	}
+	if c.Ready == nil {
+		c.Ready = func() error { return nil }
 	}
 	if c.Damaged == nil {
 		c.Damaged = func(Key, error) {}

@@ -38,8 +38,10 @@ type ociRun struct {
 	client    *oci.Client
 	head      oci.Descriptor
 	statement verify.Statement
-	blob      *artifact.Blob
-	metadata  map[string]string
+	// attestations are those that are carried along.
+	attestations []verify.Attestation
+	blob         *artifact.Blob
+	metadata     map[string]string
 }
 
 // close lets go of content that was not published.
@@ -224,7 +226,17 @@ func (c Config) ociVerify(ctx context.Context, obj *sourcev1.OCIRepository, r *o
 	if r.statement, err = v.Verify(ctx, subject, r.trust); err != nil {
 		return verificationFault(err, sourcev1.VerificationError)
 	}
+	if a, ok := v.(attester); ok {
+		if r.attestations, err = a.Attestations(ctx, subject, r.trust); err != nil {
+			return verificationFault(err, sourcev1.VerificationError)
+		}
+	}
 	return nil
+}
+
+// attester is a verifier that finds attestations too.
+type attester interface {
+	Attestations(ctx context.Context, s verify.Subject, p verify.Policy) ([]verify.Attestation, error)
 }
 
 // ociVerifier makes the verifier of a provider. ociTrust has refused all others.
@@ -278,7 +290,7 @@ func (c Config) ociExtract(ctx context.Context, layer *oci.Layer, rules *string)
 // ociPublish makes what was pulled the artifact.
 func (c Config) ociPublish(ctx context.Context, obj *sourcev1.OCIRepository, r *ociRun) error {
 	published, err := c.publish(ctx, r.blob, product{
-		origin: r.origin, statement: r.statement, file: strings.TrimPrefix(r.head.Digest, "sha256:") + ".tar.gz", latest: latestFile,
+		origin: r.origin, statement: r.statement, attestations: r.attestations, file: strings.TrimPrefix(r.head.Digest, "sha256:") + ".tar.gz", latest: latestFile,
 		revision: r.head.Revision(), metadata: r.metadata,
 	})
 	if err != nil {

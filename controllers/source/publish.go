@@ -27,10 +27,12 @@ import (
 type product struct {
 	origin    verify.Origin
 	statement verify.Statement
-	file      string
-	latest    string
-	revision  string
-	metadata  map[string]string
+	// attestations came with the content.
+	attestations []verify.Attestation
+	file         string
+	latest       string
+	revision     string
+	metadata     map[string]string
 }
 
 // archive stores a directory as the artifact's content, without what the ignore rules leave out (spec row S-18).
@@ -59,7 +61,8 @@ func (c Config) archiveTree(ctx context.Context, tree artifact.Tree) (*artifact.
 // publish signs the statement about a blob and makes it the source's artifact.
 func (c Config) publish(ctx context.Context, blob *artifact.Blob, p product) (*meta.Artifact, error) {
 	envelope, err := attest.Seal(ctx, c.Key, verify.Claim{
-		Digest: blob.Digest(), Revision: p.revision, Origin: p.origin, Statement: p.statement, FetchedAt: c.fetchedAt(ctx, p.origin), Producer: c.Producer,
+		Digest: blob.Digest(), Revision: p.revision, Origin: p.origin, Statement: p.statement, Attestations: p.attestations,
+		FetchedAt: c.fetchedAt(ctx, p.origin), Producer: c.Producer,
 	})
 	if err != nil {
 		return nil, fault.New(fault.Retry, sourcev1.ArchiveOperationFailedReason, "sign statement: %w", err)

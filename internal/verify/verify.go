@@ -108,6 +108,16 @@ type Origin struct {
 	URL string `json:"url"`
 }
 
+// Attestation is an in-toto attestation about the upstream content. It stays where it is; the digest says which one was there.
+type Attestation struct {
+	// Digest is "sha256:<hex>" of the Sigstore bundle.
+	Digest string `json:"digest"`
+	// PredicateType says what it is about: an SBOM, provenance, a scan.
+	PredicateType string `json:"predicateType"`
+	// Signer names who signed, as in a Statement.
+	Signer string `json:"signer"`
+}
+
 // Claim is what the platform signs about one artifact.
 type Claim struct {
 	// Digest is "sha256:<hex>" of the artifact's bytes.
@@ -118,6 +128,8 @@ type Claim struct {
 	Origin Origin `json:"origin"`
 	// Statement is how the upstream content was verified; method none when nothing was asked for.
 	Statement Statement `json:"statement"`
+	// Attestations are those that came with the upstream content, each signed by somebody whom the source trusts.
+	Attestations []Attestation `json:"attestations,omitempty"`
 	// FetchedAt is when the content was fetched.
 	FetchedAt time.Time `json:"fetchedAt"`
 	// Producer names the program and version that fetched and verified.

@@ -39,6 +39,7 @@ import (
 	"sluice.dev/sluice/test/gitserver"
 	"sluice.dev/sluice/test/platform"
 	"sluice.dev/sluice/test/registry"
+	"sluice.dev/sluice/test/registry/program"
 )
 
 // What must never be told by an object, an event or a log.
@@ -76,6 +77,8 @@ type gitServers struct {
 // registries are all in memory. A repository below lying/ answers with other bytes than were pushed, one below slow/ never.
 type registries struct {
 	plain, basic, bearer, mutual *registry.Server
+	// programs are registries that others have written, by host, over plain HTTP.
+	programs map[program.Program]string
 }
 
 // requestLog counts requests by repository: what follows the last slash of it, without ".git".
@@ -120,7 +123,8 @@ func newSourceBed(t *testing.T) *sourceBed {
 
 // grants writes the policy parameters: where sources may come from, and who is believed in each tenant's namespace.
 func (b *sourceBed) grants(own string, tenants []string, trusted ...tenantKeys) string {
-	hosts := fmt.Sprintf("[%q, %q, %q]", strings.TrimPrefix(b.gits.open.URL, "http://"), b.plain.Host(), b.charts.open.Host())
+	hosts := fmt.Sprintf("[%q, %q, %q, %q, %q]", strings.TrimPrefix(b.gits.open.URL, "http://"), b.plain.Host(), b.charts.open.Host(),
+		b.programs[program.Olareg], b.programs[program.Distribution])
 	text := "apiVersion: policy.sluice.dev/v1alpha1\nkind: PolicyParameters\nnamespaces:\n"
 	text += fmt.Sprintf("  %s: {transport: {allowPlainHTTP: %s}}\n", own, hosts)
 	for i, ns := range tenants {
@@ -196,6 +200,10 @@ func (b *sourceBed) startRegistries(t *testing.T) {
 	b.basic = start(registry.Options{TLS: true, Username: sourceUser, Password: sourcePassword})
 	b.bearer = start(registry.Options{TLS: true, Username: sourceUser, Password: sourcePassword, Bearer: true})
 	b.mutual = start(registry.Options{TLS: true, ClientCA: b.authority.CA})
+	b.programs = map[program.Program]string{}
+	for _, p := range []program.Program{program.Olareg, program.Distribution} {
+		b.programs[p] = program.Start(t, p)
+	}
 }
 
 // disturb makes a hostile registry of some repositories of an honest one.

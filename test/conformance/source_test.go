@@ -23,6 +23,7 @@ func TestSources(t *testing.T) {
 		"helm repository":    testHelmRepository,
 		"cosign":             testCosign,
 		"notation":           testNotation,
+		"registries":         testRegistries,
 		"tenants":            testTenantTrust,
 		"hostile":            testHostile,
 		"api":                testSourceAPI,

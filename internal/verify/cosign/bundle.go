@@ -155,25 +155,31 @@ func (s signed) about(digest string) error {
 	if s.Envelope == nil {
 		return nil
 	}
+	statement, err := s.statement(digest)
+	if err != nil {
+		return err
+	}
+	return isSignature(statement.Type, statement.PredicateType)
+}
+
+// statement reads the statement of an envelope and checks that it is over the digest.
+func (s signed) statement(digest string) (sign.Statement, error) {
 	if s.Envelope.PayloadType != sign.PayloadInToto {
-		return fmt.Errorf("signed payload is of type %.64q", s.Envelope.PayloadType)
+		return sign.Statement{}, fmt.Errorf("signed payload is of type %.64q", s.Envelope.PayloadType)
 	}
 	var statement sign.Statement
 	if err := json.Unmarshal(s.Envelope.Payload, &statement); err != nil {
-		return errors.New("signed statement is no valid JSON")
-	}
-	if err := isSignature(statement.Type, statement.PredicateType); err != nil {
-		return err
+		return sign.Statement{}, errors.New("signed statement is no valid JSON")
 	}
 	if len(statement.Subject) > maxSubjects {
-		return errors.New("signed statement has too many subjects")
+		return sign.Statement{}, errors.New("signed statement has too many subjects")
 	}
 	for _, subject := range statement.Subject {
 		if subject.Digest["sha256"] == strings.TrimPrefix(digest, "sha256:") {
-			return nil
+			return statement, nil
 		}
 	}
-	return errors.New("signed statement is over another digest")
+	return sign.Statement{}, errors.New("signed statement is over another digest")
 }
 
 // isSignature refuses a statement that says something else about the artifact than "I sign it".

@@ -7,10 +7,12 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/sigstore/sigstore-go/pkg/root"
 	"github.com/sigstore/sigstore-go/pkg/testing/ca"
 	"github.com/sigstore/sigstore-go/pkg/tlog"
@@ -81,7 +83,7 @@ func (a authority) root(t *testing.T, p parts) []byte {
 }
 
 // include says what a bundle carries beside certificate and signature.
-type include struct{ noLog, noTSA bool }
+type include struct{ noLog, noTSA, rekorV2 bool }
 
 // material is the verification material of an entity, in the bundle's JSON.
 func (a authority) material(t *testing.T, e *ca.TestEntity, in include) map[string]any {
@@ -98,7 +100,10 @@ func (a authority) material(t *testing.T, e *ca.TestEntity, in include) map[stri
 		}
 		m["timestampVerificationData"] = map[string]any{"rfc3161Timestamps": []any{map[string]any{"signedTimestamp": stamps[0]}}}
 	}
-	if !in.noLog {
+	switch {
+	case in.rekorV2:
+		m["tlogEntries"] = []any{entryV2(t, e)}
+	case !in.noLog:
 		m["tlogEntries"] = []any{a.entry(t, e)}
 	}
 	return m
@@ -165,6 +170,26 @@ func (a authority) entry(t *testing.T, e *ca.TestEntity) map[string]any {
 	}
 }
 
+// entryV2 is an entry of a Rekor v2 log. It has a proof and no promise, and no time of its own.
+func entryV2(t *testing.T, e *ca.TestEntity) map[string]any {
+	t.Helper()
+	entries, err := e.TlogEntries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	logged := entries[0].TransparencyLogEntry()
+	proof := logged.GetInclusionProof()
+	return map[string]any{
+		"logIndex": fmt.Sprint(logged.GetLogIndex()), "logId": map[string]any{"keyId": logged.GetLogId().GetKeyId()},
+		"kindVersion":       map[string]any{"kind": logged.GetKindVersion().GetKind(), "version": logged.GetKindVersion().GetVersion()},
+		"canonicalizedBody": logged.GetCanonicalizedBody(),
+		"inclusionProof": map[string]any{
+			"logIndex": fmt.Sprint(proof.GetLogIndex()), "treeSize": fmt.Sprint(proof.GetTreeSize()), "rootHash": proof.GetRootHash(), "hashes": []any{},
+			"checkpoint": map[string]any{"envelope": proof.GetCheckpoint().GetEnvelope()},
+		},
+	}
+}
+
 func signatureOf(t *testing.T, e *ca.TestEntity) sigstore.SignatureContent {
 	t.Helper()
 	content, err := e.SignatureContent()
@@ -184,7 +209,11 @@ func (a authority) attest(t *testing.T, s verify.Subject, predicate string, in i
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := a.Attest(builder, issuer, payload)
+	attest := a.Attest
+	if in.rekorV2 {
+		attest = a.AttestHashedRekordV2
+	}
+	e, err := attest(builder, issuer, payload)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -276,6 +305,9 @@ func kinds() map[string]put {
 		},
 		"bundle": func(t *testing.T, b *bed, a authority, s verify.Subject) {
 			attach(t, b, s, a.attest(t, s, sign.CosignPredicate, include{}))
+		},
+		"bundle of a Rekor v2 log": func(t *testing.T, b *bed, a authority, s verify.Subject) {
+			attach(t, b, s, a.attest(t, s, sign.CosignPredicate, include{rekorV2: true}))
 		},
 		"message bundle": func(t *testing.T, b *bed, a authority, s verify.Subject) { attach(t, b, s, a.signMessage(t, b, s)) },
 	}
@@ -388,6 +420,21 @@ func TestTrustedRoots(t *testing.T) {
 	}
 }
 
+// TestRekorV2: an entry of a log that tells no time counts with a timestamp, and not without.
+func TestRekorV2(t *testing.T) {
+	a := newAuthority(t)
+	b := newBed(t, registry.Options{})
+	s := b.push(t, "stamped")
+	attach(t, b, s, a.attest(t, s, sign.CosignPredicate, include{rekorV2: true}))
+	if _, err := b.verifier.Verify(t.Context(), s, accepting(a.root(t, parts{}))); err != nil {
+		t.Error(err)
+	}
+	b.refuses(t, s, accepting(newAuthority(t).root(t, parts{})), "certificate is not accepted")
+	s = b.push(t, "not stamped")
+	attach(t, b, s, a.attest(t, s, sign.CosignPredicate, include{rekorV2: true, noTSA: true}))
+	b.refuses(t, s, accepting(a.root(t, parts{})), "certificate is not accepted")
+}
+
 func TestCertificateRefusals(t *testing.T) {
 	a := newAuthority(t)
 	p := accepting(a.root(t, parts{}))
@@ -471,5 +518,40 @@ func TestKeysBesideIdentities(t *testing.T) {
 				t.Errorf("Verify() = %+v, %v, want %s", got, err, tc.want)
 			}
 		})
+	}
+}
+
+// TestAttestations: what trusted signers attest about exactly this artifact is told, whatever it says.
+func TestAttestations(t *testing.T) {
+	a, stranger := newAuthority(t), newAuthority(t)
+	b := newBed(t, registry.Options{})
+	s, other := b.push(t, "content"), b.push(t, "other")
+	const sbom, scan = "https://cyclonedx.org/bom", "https://example.com/scan"
+	attach(t, b, s, a.attest(t, s, sign.CosignPredicate, include{})) // a signature
+	attach(t, b, s, a.signMessage(t, b, s))
+	attach(t, b, s, a.attest(t, s, sbom, include{}))
+	attach(t, b, s, a.attest(t, s, scan, include{rekorV2: true}))
+	attach(t, b, s, a.attest(t, other, scan, include{}))
+	attach(t, b, s, stranger.attest(t, s, sbom, include{}))
+	attach(t, b, s, []byte("garbage"))
+	got, err := b.verifier.Attestations(t.Context(), s, accepting(a.root(t, parts{})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := map[string]string{}
+	for i, one := range got {
+		told[one.PredicateType] = one.Signer
+		if !oci.IsDigest(one.Digest) || i > 0 && got[i-1].Digest >= one.Digest {
+			t.Errorf("digest %q", one.Digest)
+		}
+	}
+	if diff := cmp.Diff(map[string]string{sbom: builder, scan: builder}, told); diff != "" {
+		t.Errorf("attestations (-want +got):\n%s", diff)
+	}
+	if got, err := b.verifier.Attestations(t.Context(), b.push(t, "bare"), accepting(a.root(t, parts{}))); err != nil || len(got) != 0 {
+		t.Errorf("attestations of a bare artifact: %v, %v", got, err)
+	}
+	if _, err := b.verifier.Attestations(t.Context(), s, verify.Policy{}); !errors.Is(err, verify.ErrNotVerified) {
+		t.Errorf("the zero policy: %v", err)
 	}
 }

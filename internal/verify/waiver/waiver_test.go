@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"sluice.dev/sluice/internal/verify"
 )
 
@@ -40,12 +42,12 @@ func TestUnverified(t *testing.T) {
 	} {
 		proof, err := verify.Unverified(tc.waiver, tc.claim)
 		if tc.refused {
-			if !errors.Is(err, verify.ErrNotVerified) || proof.Valid() || proof.Waived() != "" || proof.Claim() != (verify.Claim{}) {
+			if !errors.Is(err, verify.ErrNotVerified) || proof.Valid() || proof.Waived() != "" || !cmp.Equal(proof.Claim(), verify.Claim{}) {
 				t.Errorf("%s: proof %+v, error %v", name, proof, err)
 			}
 			continue
 		}
-		if err != nil || !proof.Valid() || proof.Waived() != "migration" || proof.KeyID() != "" || proof.Claim() != tc.claim || proof.Claim().Statement.Verified() {
+		if err != nil || !proof.Valid() || proof.Waived() != "migration" || proof.KeyID() != "" || !cmp.Equal(proof.Claim(), tc.claim) || proof.Claim().Statement.Verified() {
 			t.Errorf("%s: proof %+v, error %v", name, proof, err)
 		}
 	}

@@ -79,22 +79,13 @@ func (c Config) OCIRepositories() harness.Loop[*sourcev1.OCIRepository, ociRun] 
 	}
 }
 
-// ociAdmit refuses what policy does not allow and what this version cannot do.
+// ociAdmit refuses what policy does not allow.
 func (c Config) ociAdmit(ctx context.Context, obj *sourcev1.OCIRepository, r *ociRun) error {
 	r.origin = verify.Origin{
 		Kind: sourcev1.OCIRepositoryKind, Namespace: obj.Namespace, Name: obj.Name, UID: string(obj.UID), URL: obj.Spec.URL,
 	}
 	r.demand = c.demands(obj.Namespace, obj.Spec.Verify != nil)
-	if err := c.allowed(ctx, obj, sourcev1.OCIRepositoryKind); err != nil {
-		return err
-	}
-	switch spec := obj.Spec; {
-	case spec.Provider != "" && spec.Provider != sourcev1.GenericOCIProvider:
-		return unsupported("spec.provider: " + spec.Provider)
-	case spec.ServiceAccountName != "":
-		return unsupported("spec.serviceAccountName")
-	}
-	return nil
+	return c.allowed(ctx, obj, sourcev1.OCIRepositoryKind)
 }
 
 // ociConnect reads credentials, authorities and trusted keys.
@@ -111,11 +102,7 @@ func (c Config) ociConnect(ctx context.Context, obj *sourcev1.OCIRepository, r *
 	if err != nil {
 		return err
 	}
-	credentials, err := c.secretData(ctx, obj.Namespace, obj.Spec.SecretRef)
-	if err != nil {
-		return err
-	}
-	keychain, err := dockerConfig(obj, credentials)
+	keychain, err := c.ociKeychain(ctx, obj, repository.Host())
 	if err != nil {
 		return err
 	}
@@ -136,25 +123,6 @@ func (c Config) ociConnect(ctx context.Context, obj *sourcev1.OCIRepository, r *
 	}
 	r.client, err = c.Registries.Client(config)
 	return err
-}
-
-// dockerConfigKey is the entry of a Secret of type kubernetes.io/dockerconfigjson.
-const dockerConfigKey = ".dockerconfigjson"
-
-func dockerConfig(obj *sourcev1.OCIRepository, data map[string][]byte) (*oci.Keychain, error) {
-	if obj.Spec.SecretRef == nil {
-		return nil, nil
-	}
-	document, ok := data[dockerConfigKey]
-	if !ok {
-		return nil, fault.New(fault.Retry, sourcev1.AuthenticationFailedReason,
-			"secret '%s/%s' has no entry %q: make it with type kubernetes.io/dockerconfigjson", obj.Namespace, obj.Spec.SecretRef.Name, dockerConfigKey)
-	}
-	keychain, err := oci.ParseDockerConfig(document)
-	if err != nil {
-		return nil, fault.New(fault.Retry, sourcev1.AuthenticationFailedReason, "secret '%s/%s': %w", obj.Namespace, obj.Spec.SecretRef.Name, err)
-	}
-	return keychain, nil
 }
 
 // ociResolve asks where the reference points, and notices when the artifact in store is what would be pulled.

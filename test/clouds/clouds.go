@@ -36,6 +36,8 @@ type Config struct {
 	Clusters map[string]Cluster
 	// Git serves the repositories of Azure DevOps, CodeCommit and GitHub to whom they let in.
 	Git http.Handler
+	// Registry serves the registries of the clouds to whom they let in.
+	Registry http.Handler
 	// App is a GitHub App.
 	App App
 }
@@ -103,6 +105,8 @@ func (c *Clouds) certificate(t testing.TB) (cert, key []byte) {
 		DNSNames: []string{
 			"*.eu-central-1.amazonaws.com", "*.cn-north-1.amazonaws.com.cn", "*.googleapis.com", "login.microsoftonline.com", "management.azure.com",
 			"login.microsoftonline.us", "management.usgovcloudapi.net", "dev.azure.com", "github.com", "api.github.com",
+			"*.ecr.eu-central-1.amazonaws.com", "*.dkr.ecr.eu-central-1.amazonaws.com", "*.dkr.ecr-fips.eu-central-1.amazonaws.com",
+			"api.ecr-public.us-east-1.amazonaws.com", "shop.azurecr.io", "europe-docker.pkg.dev",
 		},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
@@ -176,6 +180,8 @@ func (c *Clouds) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case broken != nil:
 		broken(w, r)
+	case isRegistry(r.Host):
+		c.registry(w, r, body)
 	case strings.HasPrefix(r.Host, "sts.") && strings.Contains(r.Host, ".amazonaws."):
 		c.sts(w, r, body)
 	case strings.HasPrefix(r.Host, "git-codecommit."), r.Host == "dev.azure.com", r.Host == "github.com":

@@ -28,6 +28,7 @@ import (
 	"sluice.dev/sluice/internal/kubetest"
 	"sluice.dev/sluice/test/clouds"
 	"sluice.dev/sluice/test/platform"
+	"sluice.dev/sluice/test/registry"
 )
 
 // Identities at the stand-ins of the clouds.
@@ -35,7 +36,10 @@ const (
 	cloudRole   = "arn:aws:iam::123456789012:role/shop"
 	cloudTenant = "11111111-2222-3333-4444-555555555555"
 	cloudClient = "66666666-7777-8888-9999-000000000000"
+	cloudPool   = "projects/123/locations/global/workloadIdentityPools/hub/providers/hub"
+	cloudEmail  = "shop@shop-1.iam.gserviceaccount.com"
 	fetcher     = "fetcher"
+	puller      = "puller"
 	stranger    = "stranger"
 )
 
@@ -43,6 +47,7 @@ const (
 type identityBed struct {
 	*sourceBed
 	git    *gitHost
+	images *registry.Server // whose content the registries of the clouds serve, and which asks for a password itself
 	clouds *clouds.Clouds
 	proxy  string // a Secret
 	app    map[string][]byte
@@ -190,6 +195,11 @@ func newIdentityBed(t *testing.T, gates string) *identityBed {
 	}
 	admin := plane.Client(t)
 	subject := ""
+	if b.images, err = registry.Start(registry.Options{Username: sourceUser, Password: sourcePassword}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.images.Close() })
+	images := &url.URL{Scheme: "http", Host: b.images.Host()}
 	b.clouds = clouds.Start(t, clouds.Config{
 		Review: func(ctx context.Context, token, audience string) string {
 			review := &authenticationv1.TokenReview{Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: []string{audience}}}
@@ -201,8 +211,12 @@ func newIdentityBed(t *testing.T, gates string) *identityBed {
 			}
 			return fetcher
 		},
-		Trusts: map[string]string{cloudRole: fetcher, cloudClient: fetcher},
-		App:    clouds.App{ID: "7", Owner: "shop", Installation: 77, Key: &key.PublicKey},
+		Trusts: map[string]string{cloudRole: fetcher, cloudClient: fetcher, cloudPool: fetcher, cloudEmail: fetcher},
+		Registry: &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(images)
+			r.Out.SetBasicAuth(sourceUser, sourcePassword)
+		}},
+		App: clouds.App{ID: "7", Owner: "shop", Installation: 77, Key: &key.PublicKey},
 		Git: &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(target)
 			_, rest, _ := strings.Cut(r.In.URL.Path, "/app")
@@ -216,17 +230,22 @@ func newIdentityBed(t *testing.T, gates string) *identityBed {
 	b.Platform = platform.Start(t, plane, platform.Options{
 		Tenants: 1, Flags: []string{"--feature-gates=" + gates}, Environment: []string{"HTTPS_PROXY=" + b.clouds.Proxy.String(), "SSL_CERT_FILE=" + ca},
 		Roles: func(namespace string) rbac.Tenant {
-			return rbac.Tenant{Namespace: namespace, AnySourceSecret: true, SourceAccounts: []string{fetcher, stranger}}
+			return rbac.Tenant{Namespace: namespace, AnySourceSecret: true, SourceAccounts: []string{fetcher, stranger, puller}}
 		},
 		Parameters: func(_ string, tenants []string) string {
-			return fmt.Sprintf("apiVersion: policy.sluice.dev/v1alpha1\nkind: PolicyParameters\nnamespaces:\n  %s:\n    serviceAccounts: [fetcher, stranger, deployer]\n    sources: [{url: https://dev.azure.com/}, "+
+			return fmt.Sprintf("apiVersion: policy.sluice.dev/v1alpha1\nkind: PolicyParameters\nnamespaces:\n  %s:\n    serviceAccounts: [fetcher, stranger, deployer, puller]\n    sources: [{url: https://dev.azure.com/}, "+
 				"{url: https://dev.azure.com.example/}, {url: https://github.com/}, {url: https://github.com.example/}, {url: https://git-codecommit.eu-central-1.amazonaws.com/}, "+
-				"{url: https://git-codecommit.eu-central-1.amazonaws.com.example/}]\n    verification: {required: false}\n", tenants[0])
+				"{url: https://git-codecommit.eu-central-1.amazonaws.com.example/}, {url: \"oci://123456789012.dkr.ecr.eu-central-1.amazonaws.com\"}, "+
+				"{url: \"oci://shop.azurecr.io\"}, {url: \"oci://europe-docker.pkg.dev\"}, {url: \"oci://registry.example\"}, {url: %q}]\n"+
+				"    transport: {allowPlainHTTP: [%q]}\n    verification: {required: false}\n", tenants[0], b.images.URL(), b.images.Host())
 		},
 	})
 	b.ns = b.Tenants[0]
 	subject = "system:serviceaccount:" + b.ns + ":" + fetcher
-	trusted := map[string]string{cloud.RoleAnnotation: cloudRole, cloud.TenantAnnotation: cloudTenant, cloud.ClientAnnotation: cloudClient}
+	trusted := map[string]string{
+		cloud.RoleAnnotation: cloudRole, cloud.TenantAnnotation: cloudTenant, cloud.ClientAnnotation: cloudClient,
+		cloud.PoolAnnotation: cloudPool, cloud.GoogleAccountAnnotation: cloudEmail,
+	}
 	for name, annotations := range map[string]map[string]string{
 		fetcher: trusted, stranger: {cloud.TenantAnnotation: cloudTenant, cloud.ClientAnnotation: cloudClient},
 	} {
@@ -276,7 +295,7 @@ func (b *identityBed) exchanges() []string {
 // tellsNothing looks for credentials in what people can read, and for requests that the controller's roles do not allow.
 func (b *identityBed) tellsNothing(t *testing.T) {
 	said := b.said(context.Background(), t)
-	for _, secret := range []string{"PRIVATE KEY", "ghs_", "eyJ0.", "ASIA"} {
+	for _, secret := range []string{"PRIVATE KEY", "ghs_", "eyJ0.", "ASIA", "ya29.", "ecr.AAAA", sourcePassword} {
 		for where, text := range said {
 			if strings.Contains(text, secret) {
 				t.Errorf("%s tells %q", where, secret)
@@ -289,4 +308,5 @@ func (b *identityBed) tellsNothing(t *testing.T) {
 		}
 	}
 	b.deleteAll(context.Background(), t, &sourcev1.GitRepositoryList{})
+	b.deleteAll(context.Background(), t, &sourcev1.OCIRepositoryList{})
 }

@@ -14,7 +14,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 
 	"sluice.dev/sluice/internal/oci"
@@ -80,8 +79,13 @@ func testOCIAccess(t *testing.T, b *sourceBed) {
 // dockerSecret makes a Secret as `kubectl create secret docker-registry` does.
 func (b *sourceBed) dockerSecret(t *testing.T, document []byte) string {
 	t.Helper()
+	return b.dockerSecretIn(t, b.ns, document)
+}
+
+func (b *sourceBed) dockerSecretIn(t *testing.T, namespace string, document []byte) string {
+	t.Helper()
 	secret := &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Namespace: b.ns, Name: b.name("docker")}, Type: corev1.SecretTypeDockerConfigJson,
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: b.name("docker")}, Type: corev1.SecretTypeDockerConfigJson,
 		Data: map[string][]byte{corev1.DockerConfigJsonKey: document},
 	}
 	if err := b.Client.Create(t.Context(), secret); err != nil {
@@ -101,9 +105,6 @@ func testOCIFailures(t *testing.T, b *sourceBed) {
 		f := failed(reason, says...)
 		f.stalled = true
 		return f
-	}
-	unsupported := func(field string) failure {
-		return failure{reason: meta.FeatureGateDisabledReason, stalled: true, says: []string{field, "remove it"}}
 	}
 	tls := func(server *registry.Server, change ociSpec) ociSpec {
 		return func(s *sourcev1.OCIRepositorySpec) {
@@ -179,8 +180,6 @@ func testOCIFailures(t *testing.T, b *sourceBed) {
 		"a tag in the URL":     {url(b.plain.URL() + "/failures:v1"), stalled(sourcev1.URLInvalidReason, "tag", "oci://host/path")},
 		"a digest in the URL":  {url(b.plain.URL() + "/failures@sha256:" + strings.Repeat("0", 64)), stalled(sourcev1.URLInvalidReason, "digest")},
 		"a URL without a host": {func(s *sourcev1.OCIRepositorySpec) { s.URL, s.Insecure = "oci://org/app", false }, stalled(sourcev1.URLInvalidReason, "host")},
-		"a provider":           {func(s *sourcev1.OCIRepositorySpec) { s.Provider = sourcev1.AmazonOCIProvider }, unsupported("spec.provider: aws")},
-		"a ServiceAccount":     {func(s *sourcev1.OCIRepositorySpec) { s.ServiceAccountName = "pull" }, unsupported("spec.serviceAccountName")},
 		"a layer that is not there": {
 			func(s *sourcev1.OCIRepositorySpec) {
 				s.LayerSelector = &sourcev1.OCILayerSelector{MediaType: "text/plain"}

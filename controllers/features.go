@@ -50,7 +50,7 @@ func FeatureGates() []FeatureGate {
 		{Name: gateDisableConfigs, Controllers: kustomize},
 		{Name: gateDisableFailFast, Controllers: kustomize},
 		{Name: gateDisablePollerCache, Controllers: kustomize, Default: true, Idle: kustomize},
-		{Name: gateExternalArtifact, Controllers: kustomize, Idle: kustomize},
+		{Name: gateExternalArtifact, Controllers: kustomize},
 		{Name: gateGroupChangeLog, Controllers: kustomize},
 		{Name: gateMigrateAPIVersion, Controllers: kustomize},
 		{Name: gateWorkloadIdentity, Controllers: both},

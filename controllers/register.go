@@ -245,6 +245,7 @@ func (f Features) choices() kustomize.Choices {
 		PatientHealth:       f.Enabled(gateDisableFailFast),
 		TellCanceled:        f.Enabled(gateCancelHealthChecks),
 		GroupedLog:          f.Enabled(gateGroupChangeLog),
+		ExternalArtifacts:   f.Enabled(gateExternalArtifact),
 	}
 }
 

@@ -102,6 +102,8 @@ type Choices struct {
 	TellCanceled bool
 	// GroupedLog logs what was applied by action instead of by object (GroupChangeLog).
 	GroupedLog bool
+	// ExternalArtifacts lets a Kustomization name an ExternalArtifact as its source (ExternalArtifact).
+	ExternalArtifacts bool
 }
 
 // Validate reports the first field that is missing.

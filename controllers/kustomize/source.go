@@ -72,7 +72,7 @@ func sourceKey(obj *kustomizev1.Kustomization) types.NamespacedName {
 }
 
 // sourceObject returns an empty object of a kind that can feed a Kustomization.
-func sourceObject(kind string) (object, error) {
+func (c *Controller) sourceObject(kind string) (object, error) {
 	switch kind {
 	case sourcev1.GitRepositoryKind:
 		return &sourcev1.GitRepository{}, nil
@@ -80,8 +80,14 @@ func sourceObject(kind string) (object, error) {
 		return &sourcev1.OCIRepository{}, nil
 	case sourcev1.BucketKind:
 		return &sourcev1.Bucket{}, nil
+	case sourcev1.ExternalArtifactKind:
+		if !c.config.Choices.ExternalArtifacts {
+			return nil, fault.New(fault.Invalid, meta.FeatureGateDisabledReason,
+				"source kind %q needs the feature gate ExternalArtifact: ask the platform team to enable it in kustomize-controller", kind)
+		}
+		return &sourcev1.ExternalArtifact{}, nil
 	default:
-		return nil, fault.New(fault.Invalid, meta.ArtifactFailedReason, "source kind %q is not supported yet: use GitRepository, OCIRepository or Bucket", kind)
+		return nil, fault.New(fault.Invalid, meta.ArtifactFailedReason, "source kind %q cannot feed a Kustomization", kind)
 	}
 }
 
@@ -91,13 +97,13 @@ type object interface {
 }
 
 // findSource reads the source and its artifact. A source that is absent or has no artifact yet is waited for.
-func findSource(ctx context.Context, reader client.Reader, obj *kustomizev1.Kustomization) (feed, error) {
+func (c *Controller) findSource(ctx context.Context, obj *kustomizev1.Kustomization) (feed, error) {
 	kind, key := obj.Spec.SourceRef.Kind, sourceKey(obj)
-	src, err := sourceObject(kind)
+	src, err := c.sourceObject(kind)
 	if err != nil {
 		return feed{}, err
 	}
-	if err := reader.Get(ctx, key, src); apierrors.IsNotFound(err) {
+	if err := c.config.Sources.Get(ctx, key, src); apierrors.IsNotFound(err) {
 		return feed{}, fault.New(fault.Wait, meta.ArtifactFailedReason, "Source '%s/%s' not found", kind, key)
 	} else if err != nil {
 		return feed{}, fault.New(fault.Retry, meta.ArtifactFailedReason, "get source '%s/%s': %w", kind, key, err)
@@ -141,7 +147,7 @@ func (c *Controller) overtaken(ctx context.Context, obj *kustomizev1.Kustomizati
 	if !errors.Is(err, artifact.ErrReplayed) {
 		return false
 	}
-	now, err := findSource(ctx, c.config.Sources, obj)
+	now, err := c.findSource(ctx, obj)
 	return err == nil && (now.artifact.Digest != r.source.artifact.Digest || now.artifact.Revision != r.source.artifact.Revision)
 }
 
@@ -203,6 +209,9 @@ func (a *absences) end(key types.NamespacedName) {
 // policy is asked about its spec here, as the source controller would have asked.
 func (c *Controller) want(ctx context.Context, obj *kustomizev1.Kustomization, src feed) (artifact.Want, error) {
 	want := artifact.Want{Origin: src.origin, Revision: src.artifact.Revision, Digest: src.artifact.Digest, BaseURL: c.config.ArtifactServers.For(src.artifact.URL)}
+	if err := c.served(src); err != nil {
+		return want, err
+	}
 	if c.config.Waiver == nil {
 		return want, nil
 	}
@@ -225,6 +234,17 @@ func (c *Controller) want(ctx context.Context, obj *kustomizev1.Kustomization, s
 		want.Size = *src.artifact.Size
 	}
 	return want, nil
+}
+
+// served refuses an ExternalArtifact at a server that the operator has not named. Any program may write its status, so unlike for a
+// source of ours there is no server to fall back to.
+func (c *Controller) served(src feed) error {
+	if src.origin.Kind != sourcev1.ExternalArtifactKind || c.config.ArtifactServers.Name(src.artifact.URL) {
+		return nil
+	}
+	return fault.New(fault.Retry, meta.ArtifactFailedReason,
+		"the artifact of %s '%s/%s' is at %q, which is none of the servers that the platform has named: ask the platform team to add it to --artifact-server",
+		src.origin.Kind, src.origin.Namespace, src.origin.Name, transport.RedactURL(src.artifact.URL))
 }
 
 // sourceURL is the address in a source's spec, for people.

@@ -109,7 +109,7 @@ func (c *Controller) admit(ctx context.Context, obj *kustomizev1.Kustomization, 
 
 // depend finds the source, and waits for what the object depends on.
 func (c *Controller) depend(ctx context.Context, obj *kustomizev1.Kustomization, r *run) (err error) {
-	if r.source, err = findSource(ctx, c.config.Sources, obj); err != nil {
+	if r.source, err = c.findSource(ctx, obj); err != nil {
 		return err
 	}
 	return checkDependencies(ctx, obj, expectation{revision: r.source.artifact.Revision, additive: c.config.Choices.AdditiveReadyExpr}, c.lookup)

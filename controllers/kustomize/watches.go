@@ -40,7 +40,7 @@ func (c *Controller) Register(ctx context.Context, m manager.Manager, deps harne
 			return err
 		}
 	}
-	return builder.ControllerManagedBy(m).
+	b := builder.ControllerManagedBy(m).
 		Named(Name).
 		For(&kustomizev1.Kustomization{}, builder.WithPredicates(harness.Changes())).
 		Watches(&sourcev1.GitRepository{}, c.users(sourcev1.GitRepositoryKind), builder.WithPredicates(artifactChanged())).
@@ -48,8 +48,11 @@ func (c *Controller) Register(ctx context.Context, m manager.Manager, deps harne
 		Watches(&sourcev1.Bucket{}, c.users(sourcev1.BucketKind), builder.WithPredicates(artifactChanged())).
 		Watches(&kustomizev1.Kustomization{}, c.dependants(), builder.WithPredicates(readinessChanged())).
 		WatchesRawSource(c.waker).
-		WithOptions(controller.Options{MaxConcurrentReconciles: concurrent, RateLimiter: r.RateLimiter()}).
-		Complete(r)
+		WithOptions(controller.Options{MaxConcurrentReconciles: concurrent, RateLimiter: r.RateLimiter()})
+	if c.config.Choices.ExternalArtifacts {
+		b = b.Watches(&sourcev1.ExternalArtifact{}, c.users(sourcev1.ExternalArtifactKind), builder.WithPredicates(artifactChanged()))
+	}
+	return b.Complete(r)
 }
 
 func indexSource(o client.Object) []string {

@@ -50,6 +50,8 @@ type Install struct {
 	// AgeSecret and VaultConfigMap are the controllers' --sops-age-secret and --sops-vault-configmap. Empty means that the flag is
 	// not set.
 	AgeSecret, VaultConfigMap string
+	// ExternalArtifacts is set where kustomize-controller runs with the feature gate ExternalArtifact.
+	ExternalArtifacts bool
 }
 
 // validate refuses what would grant something else than it names.

@@ -51,13 +51,22 @@ func Rules(c Controller, in Install) (Grants, error) {
 	case Kustomize:
 		return Grants{
 			Cluster: append(owned(kustomizeGroup, "kustomizations"),
-				rule(sourceGroup, []string{"buckets", "gitrepositories", "ocirepositories"}, "list", "watch"),
+				rule(sourceGroup, in.feeds(), "list", "watch"),
 				events(), clusterIdentity()),
 			Own: append(own, in.decryption()...),
 		}, nil
 	default:
 		return Grants{}, fmt.Errorf("controller %q has no described authority", c)
 	}
+}
+
+// feeds are the kinds that a Kustomization can have as its source.
+func (in Install) feeds() []string {
+	kinds := []string{"buckets", "gitrepositories", "ocirepositories"}
+	if in.ExternalArtifacts {
+		kinds = append(kinds, "externalartifacts")
+	}
+	return kinds
 }
 
 // decryption lets the controller read what the operator's flags name in its own namespace, and nothing beside.

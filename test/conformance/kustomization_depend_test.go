@@ -129,7 +129,7 @@ func ksReferences(t *testing.T, b *ksBed) {
 	y.wantData(map[string]string{"theirs/a": absent, "own/a": absent})
 
 	foreign := y.apply("foreign", func(s *kustomizev1.KustomizationSpec) { s.SourceRef.Kind = "ExternalArtifact" })
-	y.until(foreign, stalled(meta.ArtifactFailedReason, `"ExternalArtifact" is not supported yet`))
+	y.until(foreign, stalled(meta.FeatureGateDisabledReason, "needs the feature gate ExternalArtifact"))
 
 	own := &ksSpace{ksBed: b, t: t, ns: b.Namespace, source: x.source}
 	whole := own.apply(x.ns, func(s *kustomizev1.KustomizationSpec) {

@@ -53,6 +53,8 @@ type Options struct {
 	Flags, SourceFlags []string
 	// AgeSecret and VaultConfigMap are --sops-age-secret and --sops-vault-configmap; the roles follow.
 	AgeSecret, VaultConfigMap string
+	// ExternalArtifacts lets kustomize-controller take them as sources; the role follows.
+	ExternalArtifacts bool
 	// APIServer is the URL at which the controllers reach the API server, that of a proxy for example; empty means directly.
 	APIServer string
 	// Environment is added to that of the controllers.
@@ -130,6 +132,7 @@ func (p *Platform) grant(t testing.TB) {
 	t.Helper()
 	in := rbac.Install{
 		Namespace: p.Namespace, Selector: p.selector(), AgeSecret: p.options.AgeSecret, VaultConfigMap: p.options.VaultConfigMap,
+		ExternalArtifacts: p.options.ExternalArtifacts,
 	}
 	add := func(more []client.Object, err error) {
 		t.Helper()

@@ -4,6 +4,7 @@ package artifact
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -37,6 +38,16 @@ func (s Servers) For(statusURL string) string {
 		return there[0]
 	}
 	return s[0]
+}
+
+// Name reports whether one of the servers is at the scheme, host and port of a URL. That is asked of artifacts which none of our own
+// source controllers has made.
+func (s Servers) Name(statusURL string) bool {
+	u, err := url.Parse(statusURL)
+	return err == nil && u.Host != "" && slices.ContainsFunc(s, func(server string) bool {
+		of, err := url.Parse(server)
+		return err == nil && of.Scheme == u.Scheme && strings.EqualFold(hostname(of), hostname(u)) && of.Port() == u.Port()
+	})
 }
 
 // hostname is without the dot that ends the name of a Service.

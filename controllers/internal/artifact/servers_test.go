@@ -27,6 +27,14 @@ func TestServers(t *testing.T) {
 		"nothing":                                   {several, "", "https://main.example"},
 		"no server":                                 {nil, "http://a", ""},
 	}
+	for url, want := range map[string]bool{
+		"https://main.example/x": true, "https://MAIN.example./x": true, "http://10.0.0.1:9091/x": true, "http://main.example/x": false,
+		"http://10.0.0.1:9092/x": false, "https://shard1.example/x": false, "https://main.example@attacker.example/x": false, "": false, "%zz": false,
+	} {
+		if got := several.Name(url); got != want {
+			t.Errorf("%q is at a server that was named: %t, want %t", url, got, want)
+		}
+	}
 	for name, tc := range tests {
 		if got := tc.servers.For(tc.url); got != tc.want {
 			t.Errorf("%s: %q, want %q", name, got, tc.want)

@@ -9,8 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"k8s.io/utils/ptr"
-
 	"github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 
@@ -86,10 +84,6 @@ func (c Config) gitAdmit(ctx context.Context, obj *sourcev1.GitRepository, r *gi
 	switch spec := obj.Spec; {
 	case len(spec.Include) > 0:
 		return unsupported("spec.include")
-	case len(spec.SparseCheckout) > 0:
-		return unsupported("spec.sparseCheckout")
-	case spec.RecurseSubmodules:
-		return unsupported("spec.recurseSubmodules")
 	}
 	return nil
 }
@@ -114,7 +108,7 @@ func (c Config) gitConnect(ctx context.Context, obj *sourcev1.GitRepository, r *
 	}
 	r.remote, err = git.New(git.Config{
 		URL: obj.Spec.URL, Auth: auth, Proxy: proxy, Policy: c.FIPS, UserAgent: c.UserAgent, TempDir: c.TempDir,
-		Mirrors: c.Mirrors, Owner: gitOwner(obj),
+		Mirrors: c.Mirrors, Owner: gitOwner(obj), Directories: obj.Spec.SparseCheckout, Submodules: c.gitSubmodules(obj),
 		// Policy rule 5 decides about plain http; where it allows a host, Flux's habit of sending credentials is kept (spec row S-38).
 		AllowInsecureCredentials: c.FIPS.Profile != fips.Strict,
 	})
@@ -141,7 +135,7 @@ func (c Config) gitResolve(ctx context.Context, obj *sourcev1.GitRepository, r *
 	if !ok || held.Revision != r.head.Revision {
 		r.NewWork()
 	}
-	if !ok || held.Revision != r.head.Revision || !ptr.Equal(obj.Spec.Ignore, obj.Status.ObservedIgnore) {
+	if !ok || held.Revision != r.head.Revision || !gitObserved(obj) {
 		return nil
 	}
 	trust, err := verify.Trust(c.Backend, r.trust)
@@ -233,7 +227,8 @@ func (c Config) gitPublish(ctx context.Context, obj *sourcev1.GitRepository, r *
 	if err != nil {
 		return err
 	}
-	obj.Status.Artifact, obj.Status.ObservedIgnore = published, obj.Spec.Ignore
+	obj.Status.Artifact = published
+	gitObserve(obj)
 	noteArtifact(&r.Notes, r.statement, obj.Spec.Verification != nil, stored(published))
 	return nil
 }

@@ -5,6 +5,7 @@ package git
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -25,14 +26,29 @@ type Content struct {
 	Skipped []string
 
 	root    *node
+	from    *origin
+	others  []*Content // of submodules
+	links   []link     // submodules that have not been fetched
+	modules string     // the object id of .gitmodules, empty without one
+}
+
+// origin is where files come from.
+type origin struct {
 	objects *objects
 	explain func(error) error
 }
 
-// newContent indexes the files below a tree.
-func newContent(ctx context.Context, o *objects, tree string, limits Limits) (*Content, error) {
-	c := &Content{objects: o}
-	w := walker{objects: o, limits: limits, content: c}
+// link is a submodule in a tree.
+type link struct {
+	path string
+	hash string
+	node *node
+}
+
+// newContent indexes the files below a tree that are selected.
+func newContent(ctx context.Context, o *objects, tree string, limits Limits, s selection) (*Content, error) {
+	c := &Content{from: &origin{objects: o}}
+	w := walker{objects: o, limits: limits, content: c, selection: s}
 	entries, err := w.tree(ctx, tree, ".", 1)
 	if err != nil {
 		return nil, err
@@ -46,7 +62,13 @@ func newContent(ctx context.Context, o *objects, tree string, limits Limits) (*C
 func (c *Content) FS() fs.FS { return files{c} }
 
 // Close releases the packs.
-func (c *Content) Close() error { return c.objects.close() }
+func (c *Content) Close() error {
+	err := c.from.objects.close()
+	for _, other := range c.others {
+		err = errors.Join(err, other.Close())
+	}
+	return err
+}
 
 // node is a file or a directory. It describes itself, as a directory's entry and after Stat.
 type node struct {
@@ -54,6 +76,7 @@ type node struct {
 	mode    fs.FileMode
 	size    int64
 	id      plumbing.Hash // of a file
+	from    *origin       // of a file
 	entries []*node       // of a directory, sorted by name
 }
 
@@ -127,9 +150,9 @@ func (f files) find(op, name string) (*node, error) {
 
 // read returns the content of a file.
 func (f files) read(op, name string, n *node) ([]byte, error) {
-	content, err := f.content.objects.read(n.id.String(), plumbing.BlobObject)
+	content, err := n.from.objects.read(n.id.String(), plumbing.BlobObject)
 	if err != nil {
-		return nil, &fs.PathError{Op: op, Path: name, Err: f.content.explain(fmt.Errorf("file %q: %w", name, err))}
+		return nil, &fs.PathError{Op: op, Path: name, Err: n.from.explain(fmt.Errorf("file %q: %w", name, err))}
 	}
 	return content, nil
 }

@@ -15,6 +15,24 @@ import (
 // the packs that it came in; the caller closes it. All that Limits bounds has been found within its bounds, and every file is
 // known to be there, when Fetch returns. ctx bounds the whole: once it ends, the content cannot be read any more either.
 func (r *Remote) Fetch(ctx context.Context, head Head) (Commit, *Content, error) {
+	commit, content, err := r.fetchAlone(ctx, head)
+	if err != nil {
+		return Commit{}, nil, err
+	}
+	if r.config.Submodules != nil {
+		err = newRecursion(r.limits, content).graft(ctx, r, content, 1)
+	}
+	if err == nil {
+		err = content.checkDirectories(r.config.Directories, head, r.subject)
+	}
+	if err != nil {
+		return Commit{}, nil, errors.Join(err, content.Close())
+	}
+	return commit, content, nil
+}
+
+// fetchAlone is Fetch without submodules.
+func (r *Remote) fetchAlone(ctx context.Context, head Head) (Commit, *Content, error) {
 	if !isHash(head.Hash) || head.TagHash != "" && !isHash(head.TagHash) {
 		return Commit{}, nil, fault.New(fault.Invalid, ReasonOperationFailed, "fetch from %q: nothing has been resolved", r.subject)
 	}
@@ -25,9 +43,9 @@ func (r *Remote) Fetch(ctx context.Context, head Head) (Commit, *Content, error)
 	if err != nil {
 		return Commit{}, nil, explain(err)
 	}
-	content.explain = explain
+	content.from.explain = explain
 	if r.mirrors != nil {
-		content.explain = func(err error) error {
+		content.from.explain = func(err error) error {
 			if untrue(err) {
 				r.mirrors.distrust(r.folder)
 			}
@@ -94,7 +112,7 @@ func (f *fetching) run(ctx context.Context, held *objects) (Commit, *Content, er
 	commit, err := all.commit(f.head)
 	var content *Content
 	if err == nil {
-		content, err = newContent(ctx, all, commit.Tree, f.limits)
+		content, err = newContent(ctx, all, commit.Tree, f.limits, newSelection(f.config))
 	}
 	if err == nil {
 		f.keep(all, len(held.packs), whole)

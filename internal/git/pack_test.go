@@ -276,9 +276,9 @@ func open(ctx context.Context, t *testing.T, limits Limits, trees []string, blob
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := newContent(ctx, p, id(plumbing.TreeObject, trees[0]), limits.withDefaults())
+	c, err := newContent(ctx, p, id(plumbing.TreeObject, trees[0]), limits.withDefaults(), selection{})
 	if err == nil {
-		c.explain = func(err error) error { return operation(ctx, "url", "fetch from", err) }
+		c.from.explain = func(err error) error { return operation(ctx, "url", "fetch from", err) }
 	}
 	return c, file, err
 }
@@ -366,7 +366,7 @@ func TestContentIsCheckedWhenRead(t *testing.T) {
 		"another content": {
 			harm: func(_ *testing.T, c *Content, _ *os.File, _ context.CancelFunc) {
 				a, b := c.root.entries[0].id, c.root.entries[1].id
-				p := c.objects.packs[0]
+				p := c.from.objects.packs[0]
 				other, _ := p.table.find(b)
 				other.id = a
 				p.table = newTable([]row{other})

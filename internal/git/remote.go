@@ -31,6 +31,10 @@ type Config struct {
 	UserAgent string
 	// TempDir is where a pack lies while it is read, unless it is kept in Mirrors; empty means the system's.
 	TempDir string
+	// Directories are all that is read of a commit; empty is everything. One that is not there fails the fetch (spec row S-40).
+	Directories []string
+	// Submodules fetches the repositories that a commit refers to; nil leaves them out.
+	Submodules *Submodules
 	// Mirrors keeps what was fetched, so that the next commit is fetched as a difference. Nil fetches from nothing each time.
 	Mirrors *Mirrors
 	// Owner says who shares a mirror: those with the same Owner and URL do. It tells apart namespaces, and who asks with which
@@ -40,6 +44,7 @@ type Config struct {
 
 // Remote is one repository. It holds no connection; its methods may be called by several goroutines at once.
 type Remote struct {
+	config    Config
 	url       *url.URL
 	subject   string
 	auth      Auth
@@ -68,7 +73,7 @@ func New(c Config) (*Remote, error) {
 			"credentials for %q would be sent unencrypted: use https or ssh", subject)
 	}
 	return &Remote{
-		url: u, subject: subject, auth: c.Auth, proxy: c.Proxy, limits: c.Limits.withDefaults(), policy: c.Policy,
+		config: c, url: u, subject: subject, auth: c.Auth, proxy: c.Proxy, limits: c.Limits.withDefaults(), policy: c.Policy,
 		userAgent: c.UserAgent, tempDir: c.TempDir, mirrors: c.Mirrors, folder: mirrorFolder(c.Owner, c.URL),
 	}, nil
 }

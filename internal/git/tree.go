@@ -21,6 +21,7 @@ type walker struct {
 	limits  Limits
 	entries int64
 	content *Content
+	selection
 }
 
 // entry is one line of a tree object.
@@ -62,6 +63,12 @@ func (w *walker) tree(ctx context.Context, hash, dir string, depth int64) ([]*no
 		if err := checkEntryName(e.name); err != nil {
 			return nil, fmt.Errorf("tree %s at %q: %w", hash, dir, err)
 		}
+		if dir == "." && e.name == modulesFile && (e.mode == modeFile || e.mode == modeFileGroup) {
+			w.content.modules = e.hash
+		}
+		if !w.wants(path.Join(dir, e.name)) {
+			continue
+		}
 		if w.entries++; w.entries > w.limits.Files {
 			return nil, &LimitError{What: "the number of files and directories", Limit: w.limits.Files}
 		}
@@ -101,14 +108,27 @@ func (w *walker) entry(ctx context.Context, e entry, name string, depth int64) (
 		return w.file(e, name, 0o644)
 	case modeExec:
 		return w.file(e, name, 0o755)
-	case modeLink, modeCommit:
-		const listed = 100
-		if len(w.content.Skipped) < listed {
-			w.content.Skipped = append(w.content.Skipped, name)
+	case modeCommit:
+		if w.submodules {
+			n := &node{name: e.name, mode: fs.ModeDir | 0o755}
+			w.content.links = append(w.content.links, link{path: name, hash: e.hash, node: n})
+			return n, nil
 		}
+		w.content.skip(name)
+		return nil, nil
+	case modeLink:
+		w.content.skip(name)
 		return nil, nil
 	default:
 		return nil, fmt.Errorf("%q has mode %q: %w", name, remoteText(e.mode, nil), errObject)
+	}
+}
+
+// skip notes what is left out.
+func (c *Content) skip(name string) {
+	const listed = 100
+	if len(c.Skipped) < listed {
+		c.Skipped = append(c.Skipped, name)
 	}
 }
 
@@ -122,7 +142,7 @@ func (w *walker) file(e entry, name string, mode fs.FileMode) (*node, error) {
 	if w.content.Bytes += size; w.content.Bytes > w.limits.TotalBytes {
 		return nil, &LimitError{What: "the size of all files in bytes", Limit: w.limits.TotalBytes}
 	}
-	return &node{name: e.name, mode: mode, size: size, id: plumbing.NewHash(e.hash)}, nil
+	return &node{name: e.name, mode: mode, size: size, id: plumbing.NewHash(e.hash), from: w.content.from}, nil
 }
 
 // nextEntry reads "<mode> <name>\0<20 bytes>" and returns the rest.
@@ -168,5 +188,5 @@ func hfsVisible(name string) string {
 
 // vcsFile reports whether a file is Git's own and never part of an artifact (spec row S-18).
 func vcsFile(name string) bool {
-	return name == ".gitignore" || name == ".gitmodules" || name == ".gitattributes"
+	return name == ".gitignore" || name == modulesFile || name == ".gitattributes"
 }

@@ -109,9 +109,6 @@ func testGitFailures(t *testing.T, b *sourceBed) {
 	reference := func(r sourcev1.GitRepositoryRef) func(t *testing.T) *sourcev1.GitRepository {
 		return with(func(s *sourcev1.GitRepositorySpec) { s.Reference = &r })
 	}
-	unsupported := func(field string) failure {
-		return failure{reason: meta.FeatureGateDisabledReason, stalled: true, says: []string{field, "remove it"}}
-	}
 	failed := func(reason string, says ...string) failure {
 		return failure{reason: reason, condition: sourcev1.FetchFailedCondition, says: says}
 	}
@@ -185,8 +182,6 @@ func testGitFailures(t *testing.T, b *sourceBed) {
 			stalled(sourcev1.URLInvalidReason, "git.example/app", "secretRef"),
 		},
 		"a URL without a host": {with(func(s *sourcev1.GitRepositorySpec) { s.URL = "https:///app" }), stalled(sourcev1.URLInvalidReason, "host")},
-		"submodules":           {with(func(s *sourcev1.GitRepositorySpec) { s.RecurseSubmodules = true }), unsupported("spec.recurseSubmodules")},
-		"a sparse checkout":    {with(func(s *sourcev1.GitRepositorySpec) { s.SparseCheckout = []string{"a"} }), unsupported("spec.sparseCheckout")},
 		"plain http, unlisted": {
 			with(func(s *sourcev1.GitRepositorySpec) { s.URL = "http://git.example/app" }),
 			failure{reason: "PolicyDenied", says: []string{"sluice-5", "git.example"}},

@@ -15,6 +15,8 @@ func TestSources(t *testing.T) {
 		"git ignore":         testGitIgnore,
 		"git verification":   testGitVerification,
 		"git proxy":          testGitProxy,
+		"git sparse":         testGitSparse,
+		"git submodules":     testGitSubmodules,
 		"oci access":         testOCIAccess,
 		"oci failures":       testOCIFailures,
 		"oci references":     testOCIReferences,

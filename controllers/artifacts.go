@@ -204,7 +204,7 @@ func (p *parts) serveSecure(ctx context.Context, store *artifact.Store) (err err
 	if err != nil {
 		return err
 	}
-	config, err := mutual.ServerTLS(dir)
+	config, err := mutual.ServerTLS(dir, p.config.Storage.TLSClients...)
 	if err != nil {
 		return fmt.Errorf("--artifact-tls-addr: %w", err)
 	}
@@ -351,7 +351,7 @@ func listen(ctx context.Context, flag, addr string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s %q: %w", flag, addr, err)
 	}
-	return l, nil
+	return transport.LimitListener(l, transport.ListenerLimits{}), nil
 }
 
 // localURL is how this process reaches what it serves itself.

@@ -152,6 +152,9 @@ type StorageConfig struct {
 	// TLSDir is the folder with the server's certificate and the authority of its clients: tls.crt, tls.key and ca.crt. Empty
 	// makes an authority below StateDir.
 	TLSDir string
+	// TLSClients are the names of clients that are let in, as DNS name or URI in their certificates; empty means all of the
+	// authority's.
+	TLSClients []string
 	// TLSNames are further names and addresses in the certificate that is made.
 	TLSNames []string
 }
@@ -291,10 +294,13 @@ func (c Config) checkArtifacts() (errs []error) {
 		if _, _, err := net.SplitHostPort(addr); err != nil {
 			wrong("--artifact-tls-addr %q: %w", addr, err)
 		}
-	} else if c.Storage.TLSDir != "" || len(c.Storage.TLSNames) > 0 {
-		wrong("--artifact-tls-dir and --artifact-tls-names mean nothing without --artifact-tls-addr")
+	} else if c.Storage.TLSDir != "" || len(c.Storage.TLSNames)+len(c.Storage.TLSClients) > 0 {
+		wrong("--artifact-tls-dir, --artifact-tls-names and --artifact-tls-clients mean nothing without --artifact-tls-addr")
 	} else if c.StorageAddr == none && slices.Contains(c.Controllers, "source") {
 		wrong("--storage-addr=0 leaves artifacts unserved: set --artifact-tls-addr")
+	}
+	if len(c.Storage.TLSClients) > 0 && c.Storage.TLSDir == "" {
+		wrong("--artifact-tls-clients is about certificates of the operator's: set --artifact-tls-dir, or leave it out, since the authority that is made has one client")
 	}
 	if len(c.ArtifactPeers) > 0 && !c.Leader.Enabled {
 		wrong("--artifact-peer is about replicas of which one leads: set --enable-leader-election")

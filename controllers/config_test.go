@@ -48,6 +48,8 @@ func TestValidate(t *testing.T) {
 		"configs of any label":                 {args: []string{all, "--watch-configs-label-selector="}},
 		"a scrub before time":                  {args: []string{all, "--artifact-scrub-interval=-1s"}, says: "--artifact-scrub-interval"},
 		"a peer without an election":           {args: []string{all, "--artifact-peer=http://a"}, says: "set --enable-leader-election"},
+		"named clients of our own authority":   {args: []string{all, "--artifact-tls-addr=:9443", "--artifact-tls-clients=a"}, says: "set --artifact-tls-dir"},
+		"named clients of the operator's":      {args: []string{all, "--artifact-tls-addr=:9443", "--artifact-tls-dir=/tls", "--artifact-tls-clients=a"}},
 		"artifacts served nowhere":             {args: []string{all, "--storage-addr=0"}, says: "--storage-addr=0 leaves artifacts unserved: set --artifact-tls-addr"},
 		"artifacts by digest only":             {args: []string{all, "--storage-addr=0", "--artifact-tls-addr=:9443"}},
 		"certificates for no server":           {args: []string{all, "--artifact-tls-dir=/tls"}, says: "mean nothing without --artifact-tls-addr"},

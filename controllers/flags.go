@@ -100,6 +100,8 @@ func (c *Config) bindOwn(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Storage.TLSAddr, "artifact-tls-addr", c.Storage.TLSAddr, "address that artifacts are served on by digest, over TLS to clients with a certificate; empty means none")
 	fs.StringVar(&c.Storage.TLSDir, "artifact-tls-dir", c.Storage.TLSDir,
 		"folder with tls.crt, tls.key and ca.crt, the authority of clients, for --artifact-tls-addr; empty makes an authority below --state-dir")
+	fs.StringSliceVar(&c.Storage.TLSClients, "artifact-tls-clients", c.Storage.TLSClients,
+		"DNS names or URIs of the client certificates that --artifact-tls-addr lets in; empty lets in all of the authority in --artifact-tls-dir")
 	fs.StringSliceVar(&c.Storage.TLSNames, "artifact-tls-names", c.Storage.TLSNames, "further names and addresses in the certificate that is made for --artifact-tls-addr")
 	fs.Var((*profileFlag)(&c.Profile), "fips-profile", "strict refuses non-approved algorithms, standard tolerates and reports them")
 }

@@ -6,6 +6,6 @@
 // An Authority makes such folders for a server and its clients, and renews them; an operator may bring folders of their own
 // instead. ServerTLS and NewClient follow their files, so that neither needs a restart when these are renewed.
 //
-// Package mutual decides who may connect, and nothing about what they may then ask for. It knows no names of people: whoever
-// holds a client certificate of the authority in ca.crt is let in.
+// Package mutual decides who may connect, and nothing about what they may then ask for: whoever holds a client certificate of the
+// authority in ca.crt, and where the operator names clients, one with such a name.
 package mutual

@@ -21,6 +21,7 @@ import (
 
 	"sluice.dev/sluice/internal/transport"
 	"sluice.dev/sluice/internal/transport/mutual"
+	"sluice.dev/sluice/test/gitserver"
 )
 
 // clock is a clock that a test sets.
@@ -39,9 +40,9 @@ func open(t *testing.T, dir string, c *clock, names ...string) *mutual.Authority
 }
 
 // serve serves over the folder of a server and returns the URL.
-func serve(t *testing.T, dir string) string {
+func serve(t *testing.T, dir string, clients ...string) string {
 	t.Helper()
-	config, err := mutual.ServerTLS(dir)
+	config, err := mutual.ServerTLS(dir, clients...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,6 +133,35 @@ func TestBothSidesProveThemselves(t *testing.T) {
 				t.Errorf("was let in: %q", got)
 			}
 		})
+	}
+}
+
+// TestNamedClients: an authority that signs for others too lets in those who are named.
+func TestNamedClients(t *testing.T) {
+	authority, err := gitserver.NewAuthority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	issue := func(name string) string {
+		cert, key, err := authority.Issue(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := t.TempDir()
+		for name, data := range map[string][]byte{"tls.crt": cert, "tls.key": key, "ca.crt": authority.CA} {
+			if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return dir
+	}
+	url := serve(t, issue("server"), "kustomize-controller.flux-system", "helm-controller.flux-system")
+	for name, want := range map[string]bool{
+		"kustomize-controller.flux-system": true, "helm-controller.flux-system": true, "team-a": false, "kustomize-controller.flux-system.team-a": false,
+	} {
+		if got, err := get(t, newClient(t, issue(name)), url); (err == nil) != want {
+			t.Errorf("%s: %q, error %v, want it let in: %v", name, got, err, want)
+		}
 	}
 }
 

@@ -4,17 +4,20 @@ package mutual
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"sluice.dev/sluice/internal/transport"
 )
 
 // ServerTLS returns the configuration of a server that presents dir's certificate and lets in whoever has a client
-// certificate of an authority in dir's ca.crt. Each handshake looks at the files, which are small; what cannot be used is
+// certificate of an authority in dir's ca.crt; of these only the named clients, where any are named: by a DNS name or a URI
+// in their certificate, which has to be the same to the letter. Each handshake looks at the files, which are small; what cannot be used is
 // passed over, and the last that could stays in use.
-func ServerTLS(dir string) (*tls.Config, error) {
-	s := &server{dir: dir}
+func ServerTLS(dir string, clients ...string) (*tls.Config, error) {
+	s := &server{dir: dir, clients: clients}
 	if err := s.load(); err != nil {
 		return nil, err
 	}
@@ -25,7 +28,8 @@ func ServerTLS(dir string) (*tls.Config, error) {
 
 // server is the configuration of the moment.
 type server struct {
-	dir string
+	dir     string
+	clients []string
 
 	mu     sync.Mutex
 	last   material
@@ -55,6 +59,28 @@ func (s *server) load() error {
 	config.NextProtos = []string{"h2", "http/1.1"}
 	// A resumed session would let in who was let in once, by an authority that has been replaced since.
 	config.SessionTicketsDisabled = true
+	if len(s.clients) > 0 {
+		config.VerifyConnection = s.admit
+	}
 	s.last, s.config = m, config
+	return nil
+}
+
+// errStranger is what a client is told that the authority knows and the operator does not name.
+var errStranger = errors.New("the certificate has none of the names that are let in")
+
+// admit is asked after the certificate was verified.
+func (s *server) admit(state tls.ConnectionState) error {
+	if len(state.PeerCertificates) == 0 {
+		return errStranger
+	}
+	cert := state.PeerCertificates[0]
+	names := slices.Clone(cert.DNSNames)
+	for _, uri := range cert.URIs {
+		names = append(names, uri.String())
+	}
+	if !slices.ContainsFunc(names, func(name string) bool { return slices.Contains(s.clients, name) }) {
+		return errStranger
+	}
 	return nil
 }

@@ -203,3 +203,52 @@ func FuzzParseURL(f *testing.F) {
 		}
 	})
 }
+
+func FuzzReference(f *testing.F) {
+	f.Add("1.x", "", "v1.2.3")
+	f.Add(">=1.0.0-0 <2", ".*-rc.*", "1.0.0-rc.1")
+	f.Add("*", "(a|b)*$", "latest")
+	f.Fuzz(func(t *testing.T, semver, filter, tag string) {
+		v, err := Reference{SemVer: semver, SemverFilter: filter}.parseVersion()
+		if err != nil {
+			return
+		}
+		if got, ok := v.highest([]string{tag, "0.0.1"}); ok && got != tag && got != "0.0.1" {
+			t.Errorf("highest() = %q, which is no tag", got)
+		}
+	})
+}
+
+func FuzzDockerConfig(f *testing.F) {
+	f.Add([]byte(`{"auths":{"https://index.docker.io/v1/":{"auth":"aHViOnB3"},"*.azurecr.io":{"username":"u","password":"p"}}}`))
+	f.Add([]byte(`{"auths":{"[":{"registrytoken":"t"}}}`))
+	repo, err := ParseURL("oci://registry.example/org/app")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, document []byte) {
+		k, err := ParseDockerConfig(document)
+		if err != nil {
+			return
+		}
+		if _, err := k.Resolve(repo.name); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func FuzzManifest(f *testing.F) {
+	f.Add([]byte(`{"schemaVersion":2,"config":{"digest":"sha256:a"},"layers":[{"mediaType":"a","digest":"sha256:`+strings.Repeat("a", 64)+`","size":1}],"annotations":{"a":"b"}}`), "a")
+	f.Add([]byte(`{"manifests":[{"platform":{"os":"linux","architecture":"amd64"}}]}`), "")
+	c := &Client{limits: Limits{}.withDefaults()}
+	f.Fuzz(func(t *testing.T, raw []byte, mediaType string) {
+		doc, err := Manifest{Raw: raw}.Parse()
+		if err != nil {
+			return
+		}
+		layer, err := c.choose(doc, LayerSelector{MediaType: mediaType})
+		if err == nil && (!IsDigest(layer.Digest) || layer.Size < 0 || layer.Size > c.limits.Layer) {
+			t.Errorf("choose() = %+v", layer)
+		}
+	})
+}

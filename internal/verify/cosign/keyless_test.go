@@ -34,7 +34,7 @@ const (
 // authority is a private Sigstore in memory: certificate authority, log and timestamp authority.
 type authority struct{ *ca.VirtualSigstore }
 
-func newAuthority(t *testing.T) authority {
+func newAuthority(t testing.TB) authority {
 	t.Helper()
 	v, err := ca.NewVirtualSigstore()
 	if err != nil {
@@ -47,7 +47,7 @@ func newAuthority(t *testing.T) authority {
 type parts struct{ noCA, noLog, noTSA, ctLog bool }
 
 // root encodes trusted_root.json.
-func (a authority) root(t *testing.T, p parts) []byte {
+func (a authority) root(t testing.TB, p parts) []byte {
 	t.Helper()
 	logs := func(in map[string]*root.TransparencyLog, leave bool) map[string]*root.TransparencyLog {
 		out := map[string]*root.TransparencyLog{}
@@ -86,7 +86,7 @@ func (a authority) root(t *testing.T, p parts) []byte {
 type include struct{ noLog, noTSA, rekorV2 bool }
 
 // material is the verification material of an entity, in the bundle's JSON.
-func (a authority) material(t *testing.T, e *ca.TestEntity, in include) map[string]any {
+func (a authority) material(t testing.TB, e *ca.TestEntity, in include) map[string]any {
 	t.Helper()
 	content, err := e.VerificationContent()
 	if err != nil {
@@ -118,7 +118,7 @@ type logged struct {
 	promise []byte
 }
 
-func (a authority) logged(t *testing.T, e *ca.TestEntity) logged {
+func (a authority) logged(t testing.TB, e *ca.TestEntity) logged {
 	t.Helper()
 	entries, err := e.TlogEntries()
 	if err != nil {
@@ -140,7 +140,7 @@ func (a authority) logged(t *testing.T, e *ca.TestEntity) logged {
 	return l
 }
 
-func (a authority) entry(t *testing.T, e *ca.TestEntity) map[string]any {
+func (a authority) entry(t testing.TB, e *ca.TestEntity) map[string]any {
 	t.Helper()
 	l := a.logged(t, e)
 	id, err := hex.DecodeString(l.id)
@@ -171,7 +171,7 @@ func (a authority) entry(t *testing.T, e *ca.TestEntity) map[string]any {
 }
 
 // entryV2 is an entry of a Rekor v2 log. It has a proof and no promise, and no time of its own.
-func entryV2(t *testing.T, e *ca.TestEntity) map[string]any {
+func entryV2(t testing.TB, e *ca.TestEntity) map[string]any {
 	t.Helper()
 	entries, err := e.TlogEntries()
 	if err != nil {
@@ -190,7 +190,7 @@ func entryV2(t *testing.T, e *ca.TestEntity) map[string]any {
 	}
 }
 
-func signatureOf(t *testing.T, e *ca.TestEntity) sigstore.SignatureContent {
+func signatureOf(t testing.TB, e *ca.TestEntity) sigstore.SignatureContent {
 	t.Helper()
 	content, err := e.SignatureContent()
 	if err != nil {
@@ -200,7 +200,7 @@ func signatureOf(t *testing.T, e *ca.TestEntity) sigstore.SignatureContent {
 }
 
 // attest makes a bundle v0.3 with a statement about the subject.
-func (a authority) attest(t *testing.T, s verify.Subject, predicate string, in include) []byte {
+func (a authority) attest(t testing.TB, s verify.Subject, predicate string, in include) []byte {
 	t.Helper()
 	payload, err := json.Marshal(sign.Statement{
 		Type: sign.StatementType, PredicateType: predicate, Predicate: json.RawMessage(`{}`),
@@ -245,7 +245,7 @@ func (a authority) signMessage(t *testing.T, b *bed, s verify.Subject) []byte {
 }
 
 // tag makes a layer of the older scheme.
-func (a authority) tag(t *testing.T, digest string, in include) oci.Blob {
+func (a authority) tag(t testing.TB, digest string, in include) oci.Blob {
 	t.Helper()
 	payload := sign.SimpleSigning{Critical: sign.Critical{Type: sign.SimpleSigningKind}}
 	payload.Critical.Image.Digest = digest
@@ -279,7 +279,7 @@ func (a authority) tag(t *testing.T, digest string, in include) oci.Blob {
 	return oci.Blob{MediaType: sign.SimpleSigningType, Data: data, Annotations: annotations}
 }
 
-func encode(t *testing.T, value any) []byte {
+func encode(t testing.TB, value any) []byte {
 	t.Helper()
 	data, err := json.Marshal(value)
 	if err != nil {

@@ -55,10 +55,28 @@ func (r *Remote) fetchAlone(ctx context.Context, head Head) (Commit, *Content, e
 	return commit, content, nil
 }
 
-// fetch goes by the mirror where there is one. That a commit is in a branch, only the branch's whole history shows, which no
-// mirror has.
+// fetch goes by the mirror where there is one. That a commit is in a branch, only the branch's history shows, which no mirror
+// has: where the server does not tell the history alone, it comes with everything else.
 func (r *Remote) fetch(ctx context.Context, head Head) (Commit, *Content, error) {
-	if r.mirrors == nil || head.Pinned && head.RefName != "" {
+	branch := head.RefName
+	if head.Pinned && branch != "" {
+		known, err := r.inBranch(ctx, head)
+		if err != nil {
+			return Commit{}, nil, err
+		}
+		if !known {
+			return (&fetching{Remote: r, head: head}).run(ctx, newObjects(ctx, r.limits))
+		}
+		head.RefName = ""
+	}
+	commit, content, err := r.fetchAny(ctx, head)
+	commit.Head.RefName = branch
+	return commit, content, err
+}
+
+// fetchAny fetches a commit, whatever it is in.
+func (r *Remote) fetchAny(ctx context.Context, head Head) (Commit, *Content, error) {
+	if r.mirrors == nil {
 		return (&fetching{Remote: r, head: head}).run(ctx, newObjects(ctx, r.limits))
 	}
 	m, err := r.mirrors.acquire(ctx, r.folder)

@@ -138,7 +138,7 @@ func (m *mirror) reset() error {
 func (m *mirror) open(ctx context.Context, limits Limits) (*objects, error) {
 	held := newObjects(ctx, limits)
 	for _, s := range m.state.Packs {
-		p, err := m.openPack(s)
+		p, err := m.openPack(s, limits)
 		if err != nil {
 			return nil, errors.Join(err, held.close())
 		}
@@ -147,7 +147,7 @@ func (m *mirror) open(ctx context.Context, limits Limits) (*objects, error) {
 	return held, nil
 }
 
-func (m *mirror) openPack(s packState) (*pack, error) {
+func (m *mirror) openPack(s packState, limits Limits) (*pack, error) {
 	info, err := m.set.root.Stat(m.file(tableFile(s.Serial)))
 	if err != nil {
 		return nil, err
@@ -168,7 +168,7 @@ func (m *mirror) openPack(s packState) (*pack, error) {
 		err = errTable
 	}
 	if err == nil {
-		err = table(t).check(s.Bytes)
+		err = table(t).check(s.Bytes, limits)
 	}
 	if err != nil {
 		return nil, errors.Join(err, file.Close())

@@ -85,13 +85,14 @@ func (t table) find(id plumbing.Hash) (row, bool) {
 // errTable is about a table that was not written by newTable.
 var errTable = errors.New("the index of a pack is damaged")
 
-// check refuses a table with rows that lead out of a pack of a size. That its bytes are the ones written is checked by digest.
-func (t table) check(packBytes int64) error {
+// check refuses a table with rows that lead out of a pack of a size, or that announce more than an object may have. That its bytes
+// are the ones written is checked by digest.
+func (t table) check(packBytes int64, limits Limits) error {
 	if len(t)%rowBytes != 0 {
 		return errTable
 	}
 	for i := range t.len() {
-		if r := t.at(i); r.offset < 0 || r.offset+r.length > packBytes {
+		if r := t.at(i); r.offset < 0 || r.offset > packBytes-r.length || max(r.stored, r.size) > limits.ObjectBytes {
 			return fmt.Errorf("%w: object %s", errTable, r.id)
 		}
 	}

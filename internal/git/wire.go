@@ -186,6 +186,8 @@ type request struct {
 	// haves are commits that are held, of which ends have no history here.
 	haves []string
 	ends  []string
+	// filter says which objects are left out, empty none (git-rev-list(1), --filter).
+	filter string
 }
 
 // build asks for the difference to what is held. A server that cannot do without history would take a commit for its whole
@@ -219,6 +221,9 @@ func (r request) encode(a advert, userAgent string) []byte {
 	if r.shallow {
 		capabilities = append(capabilities, "shallow")
 	}
+	if r.filter != "" {
+		capabilities = append(capabilities, "filter")
+	}
 	if len(r.haves) > 0 && a.supports("thin-pack") {
 		capabilities = append(capabilities, "thin-pack")
 	}
@@ -237,6 +242,9 @@ func (r request) encode(a advert, userAgent string) []byte {
 	}
 	if r.shallow {
 		line("deepen 1\n")
+	}
+	if r.filter != "" {
+		line("filter %s\n", r.filter)
 	}
 	b.WriteString("0000")
 	for _, have := range r.haves {

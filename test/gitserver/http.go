@@ -36,6 +36,8 @@ type HTTPOptions struct {
 	AllowPush bool
 	// AllowAnyCommit serves each reachable commit by id, not tips alone.
 	AllowAnyCommit bool
+	// AllowFilter lets clients leave out objects.
+	AllowFilter bool
 	// Wrap stands between the network and Git when set, to observe or to disturb.
 	Wrap func(http.Handler) http.Handler
 }
@@ -56,7 +58,7 @@ func NewHTTP(o HTTPOptions) (*HTTP, error) {
 	}
 	handler := guard(o, &cgi.Handler{
 		Path: backend,
-		Env:  gitEnvironment(o.Root, o.AllowPush, o.AllowAnyCommit),
+		Env:  gitEnvironment(o.Root, o.AllowPush, o.AllowAnyCommit, o.AllowFilter),
 		Dir:  o.Root,
 		// What clients do to a server in tests is not worth a line.
 		Stderr: io.Discard,
@@ -135,13 +137,16 @@ func httpBackend() (string, error) {
 }
 
 // gitEnvironment configures Git for one server, whatever the machine's own configuration says.
-func gitEnvironment(root string, push, anyCommit bool) []string {
+func gitEnvironment(root string, push, anyCommit, filter bool) []string {
 	settings := [][2]string{{"safe.directory", "*"}}
 	if push {
 		settings = append(settings, [2]string{"http.receivepack", "true"})
 	}
 	if anyCommit {
 		settings = append(settings, [2]string{"uploadpack.allowReachableSHA1InWant", "true"})
+	}
+	if filter {
+		settings = append(settings, [2]string{"uploadpack.allowFilter", "true"})
 	}
 	env := []string{
 		"GIT_PROJECT_ROOT=" + root, "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_NOSYSTEM=1", "HOME=" + root,

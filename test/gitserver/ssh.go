@@ -164,7 +164,7 @@ func (s *SSH) run(channel ssh.Channel, command string) uint32 {
 	}
 	name := path.Clean("/" + strings.Trim(quoted, "'"))
 	cmd := exec.CommandContext(s.ctx, "git", "upload-pack", filepath.Join(s.options.Root, filepath.FromSlash(name)))
-	cmd.Env = append(os.Environ(), gitEnvironment(s.options.Root, false, s.options.AllowAnyCommit)...)
+	cmd.Env = append(os.Environ(), gitEnvironment(s.options.Root, false, s.options.AllowAnyCommit, false)...)
 	cmd.Stdout, cmd.Stderr = channel, channel.Stderr()
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

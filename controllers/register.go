@@ -80,7 +80,7 @@ func registerSource(ctx context.Context, p *parts) error {
 		return err
 	}
 	sources := source.Config{
-		Accounts:    accounts,
+		Accounts: accounts, Cache: p.manager.GetClient(),
 		TrustedRoot: root,
 		Ledger:      refused, Secrets: p.manager.GetAPIReader(), Store: store, Decider: p.decider, Grants: p.policy.Parameters,
 		IsPlatform: p.config.IsPlatform, OwnNamespaces: p.config.platformNamespaces(),

@@ -55,7 +55,7 @@ func asksVerification(src object) bool {
 // checkVerified refuses what was fetched before its source asked for verification: it is served until there is something better,
 // and would be applied for as long as that takes (weakness W32). What the platform waives it waives knowingly.
 func (f feed) checkVerified(proof verify.Proof) error {
-	if !f.verify || proof.Claim().Statement.Verified() || proof.Waived() != "" {
+	if !f.verify || proof.Claim().Verified() || proof.Waived() != "" {
 		return nil
 	}
 	return fault.New(fault.Wait, "VerificationError",

@@ -39,6 +39,8 @@ type Config struct {
 	FIPS    fips.Policy
 	// Key signs the statement about each artifact.
 	Key *sign.Key
+	// Cache reads sources that other sources name.
+	Cache client.Reader
 	// Accounts lets sources log in to clouds.
 	Accounts Accounts
 	// TrustedRoot is a Sigstore trusted_root.json for sources of the platform that name none; empty where there is none.

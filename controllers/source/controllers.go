@@ -66,7 +66,7 @@ func (c Config) Register(m manager.Manager, deps harness.Deps, config harness.Co
 // kinds are the controllers of this package, one for each kind.
 func (c Config) kinds() []registration {
 	return []registration{
-		register("gitrepository", c.GitRepositories(), &sourcev1.GitRepositoryList{}),
+		register("gitrepository", c.GitRepositories(), &sourcev1.GitRepositoryList{}, watchIncludes),
 		register("ocirepository", c.OCIRepositories(), &sourcev1.OCIRepositoryList{}),
 		register("bucket", c.Buckets(), &sourcev1.BucketList{}),
 		register("helmrepository", c.HelmRepositories(), &sourcev1.HelmRepositoryList{}),

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,6 +34,7 @@ type gitRun struct {
 	head      git.Head
 	commit    git.Commit
 	content   *git.Content
+	includes  []included
 	statement verify.Statement
 }
 
@@ -55,6 +57,7 @@ func (c Config) GitRepositories() harness.Loop[*sourcev1.GitRepository, gitRun] 
 		Stages: withholding([]harness.Stage[*sourcev1.GitRepository, gitRun]{
 			{Name: "admit", Reason: meta.FailedReason, Run: c.gitAdmit},
 			{Name: "connect", Fails: sourcev1.FetchFailedCondition, Reason: sourcev1.AuthenticationFailedReason, Run: c.gitConnect},
+			{Name: "include", Fails: sourcev1.IncludeUnavailableCondition, Reason: reasonNotFound, Run: c.gitInclude},
 			{Name: "resolve", Fails: sourcev1.FetchFailedCondition, Reason: sourcev1.GitOperationFailedReason, Run: c.gitResolve},
 			{Name: "fetch", Phase: gitPhase, Fails: sourcev1.FetchFailedCondition, Reason: sourcev1.GitOperationFailedReason, Run: c.gitFetch},
 			{Name: "verify", Fails: sourcev1.SourceVerifiedCondition, Reason: sourcev1.VerificationError, Run: c.gitVerify},
@@ -71,21 +74,14 @@ func (c Config) GitRepositories() harness.Loop[*sourcev1.GitRepository, gitRun] 
 	}
 }
 
-// gitAdmit refuses what policy does not allow and what this version cannot do.
+// gitAdmit refuses what policy does not allow.
 func (c Config) gitAdmit(ctx context.Context, obj *sourcev1.GitRepository, r *gitRun) error {
 	r.origin = verify.Origin{
 		Kind: sourcev1.GitRepositoryKind, Namespace: obj.Namespace, Name: obj.Name, UID: string(obj.UID), URL: transport.RedactURL(obj.Spec.URL),
 	}
 	r.demand = c.demands(obj.Namespace, obj.Spec.Verification != nil)
 	r.demand.other = obj.Spec.Verification != nil && !sameMode(obj)
-	if err := c.allowed(ctx, obj, sourcev1.GitRepositoryKind); err != nil {
-		return err
-	}
-	switch spec := obj.Spec; {
-	case len(spec.Include) > 0:
-		return unsupported("spec.include")
-	}
-	return nil
+	return c.allowed(ctx, obj, sourcev1.GitRepositoryKind)
 }
 
 // gitConnect reads credentials and trusted keys.
@@ -135,7 +131,7 @@ func (c Config) gitResolve(ctx context.Context, obj *sourcev1.GitRepository, r *
 	if !ok || held.Revision != r.head.Revision {
 		r.NewWork()
 	}
-	if !ok || held.Revision != r.head.Revision || !gitObserved(obj) {
+	if !ok || held.Revision != r.head.Revision || !gitObserved(obj) || !slices.Equal(claim.Includes, r.claims()) {
 		return nil
 	}
 	trust, err := verify.Trust(c.Backend, r.trust)
@@ -148,6 +144,7 @@ func (c Config) gitResolve(ctx context.Context, obj *sourcev1.GitRepository, r *
 	}
 	r.statement = claim.Statement
 	obj.Status.Artifact = &held
+	r.noteIncludes(obj)
 	noteArtifact(&r.Notes, r.statement, wanted, stored(&held))
 	return harness.ErrUnchanged
 }
@@ -156,7 +153,7 @@ func (c Config) gitResolve(ctx context.Context, obj *sourcev1.GitRepository, r *
 func (c Config) gitWithhold(ctx context.Context, obj *sourcev1.GitRepository, r *gitRun) error {
 	gone, err := c.withdraw(ctx, r.origin, r.demand, obj.Status.Artifact, obj.Status.Conditions, &r.Notes)
 	if gone {
-		obj.Status.Artifact, obj.Status.SourceVerificationMode = nil, nil
+		obj.Status.Artifact, obj.Status.SourceVerificationMode, obj.Status.IncludedArtifacts = nil, nil, nil
 	}
 	return err
 }
@@ -216,19 +213,25 @@ func signedTag(tag *git.Tag) *gitsig.Tag {
 
 // gitPublish archives the commit's files and makes them the artifact.
 func (c Config) gitPublish(ctx context.Context, obj *sourcev1.GitRepository, r *gitRun) error {
-	blob, err := c.archiveAfter(ctx, artifact.KeyOf(r.origin), r.content.FS(), obj.Spec.Ignore)
+	tree, done, err := c.gitCompose(ctx, r)
+	if err != nil {
+		return err
+	}
+	defer done()
+	blob, err := c.archiveAfter(ctx, artifact.KeyOf(r.origin), tree, obj.Spec.Ignore)
 	if err != nil {
 		return contentFault(err)
 	}
 	defer blob.Release()
 	published, err := c.publish(ctx, blob, product{
-		origin: r.origin, statement: r.statement, file: r.head.FileName(), revision: r.head.Revision,
+		origin: r.origin, statement: r.statement, file: r.head.FileName(), revision: r.head.Revision, includes: r.claims(),
 	})
 	if err != nil {
 		return err
 	}
 	obj.Status.Artifact = published
 	gitObserve(obj)
+	r.noteIncludes(obj)
 	noteArtifact(&r.Notes, r.statement, obj.Spec.Verification != nil, stored(published))
 	return nil
 }

@@ -33,6 +33,7 @@ type product struct {
 	latest       string
 	revision     string
 	metadata     map[string]string
+	includes     []verify.Included
 }
 
 // archive stores a directory as the artifact's content, without what the ignore rules leave out (spec row S-18).
@@ -61,7 +62,7 @@ func (c Config) archiveTree(ctx context.Context, tree artifact.Tree) (*artifact.
 // publish signs the statement about a blob and makes it the source's artifact.
 func (c Config) publish(ctx context.Context, blob *artifact.Blob, p product) (*meta.Artifact, error) {
 	envelope, err := attest.Seal(ctx, c.Key, verify.Claim{
-		Digest: blob.Digest(), Revision: p.revision, Origin: p.origin, Statement: p.statement, Attestations: p.attestations,
+		Digest: blob.Digest(), Revision: p.revision, Origin: p.origin, Statement: p.statement, Attestations: p.attestations, Includes: p.includes,
 		FetchedAt: c.fetchedAt(ctx, p.origin), Producer: c.Producer,
 	})
 	if err != nil {

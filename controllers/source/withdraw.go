@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -44,18 +45,26 @@ func (d demand) believing(trust verify.Policy, err error) demand {
 	return d
 }
 
-// met reports whether a statement is what is asked for.
-func (c Config) met(d demand, s verify.Statement) bool {
+// met reports whether a claim is what is asked for. What is included has to be in the store still, verified: it is withdrawn there when
+// nobody vouches for it any more.
+func (c Config) met(d demand, claim verify.Claim) bool {
+	s := claim.Statement
 	switch {
 	case !d.asked:
 		return true
-	case !s.Verified() || d.other:
+	case !claim.Verified() || d.other || slices.ContainsFunc(claim.Includes, func(i verify.Included) bool { return !c.keeps(claim.Origin.Namespace, i.Name) }):
 		return false
 	case !d.judged:
 		return true
 	}
 	trust, err := verify.Trust(c.Backend, d.trust)
 	return err == nil && s.Trust == trust
+}
+
+// keeps reports whether there is an artifact of a GitRepository in store.
+func (c Config) keeps(namespace, name string) bool {
+	_, ok := c.Store.Current(artifact.Key{Kind: sourcev1.GitRepositoryKind, Namespace: namespace, Name: name})
+	return ok
 }
 
 // withholding returns stages after whose failure hold is asked: a run that publishes nothing must not leave in service what does not
@@ -88,7 +97,7 @@ func (c Config) withdraw(
 	key := artifact.KeyOf(origin)
 	revision := ""
 	if held, ok := c.Store.Current(key); ok {
-		if claim, ok := c.claimed(ctx, held, origin); ok && c.met(d, claim.Statement) {
+		if claim, ok := c.claimed(ctx, held, origin); ok && c.met(d, claim) {
 			return false, nil
 		}
 		revision = held.Revision

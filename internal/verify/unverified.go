@@ -33,7 +33,7 @@ func Unverified(w Waiver, claim Claim) (Proof, error) {
 		return Proof{}, fmt.Errorf("no platform policy admits it: %w", ErrNotVerified)
 	case claim.Origin.Namespace != w.namespace:
 		return Proof{}, fmt.Errorf("the platform admits what it did not verify for namespace %q, not for %q: %w", w.namespace, claim.Origin.Namespace, ErrNotVerified)
-	case claim.Statement != (Statement{Method: None}) || claim.Producer != "" || !claim.FetchedAt.IsZero():
+	case claim.Statement != (Statement{Method: None}) || claim.Producer != "" || !claim.FetchedAt.IsZero() || len(claim.Includes) > 0:
 		return Proof{}, fmt.Errorf("a claim without a statement cannot say how, when or by whom it was verified: %w", ErrNotVerified)
 	case claim.Digest == "" || claim.Revision == "":
 		return Proof{}, fmt.Errorf("digest or revision is missing: %w", ErrNotVerified)

@@ -4,6 +4,7 @@ package verify
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"sluice.dev/sluice/internal/verify/internal/seal"
@@ -130,10 +131,30 @@ type Claim struct {
 	Statement Statement `json:"statement"`
 	// Attestations are those that came with the upstream content, each signed by somebody whom the source trusts.
 	Attestations []Attestation `json:"attestations,omitempty"`
+	// Includes are the contents of other sources in the artifact.
+	Includes []Included `json:"includes,omitempty"`
 	// FetchedAt is when the content was fetched.
 	FetchedAt time.Time `json:"fetchedAt"`
 	// Producer names the program and version that fetched and verified.
 	Producer string `json:"producer"`
+}
+
+// Verified reports whether a signature was checked and held for all that is in the artifact.
+func (c Claim) Verified() bool {
+	return c.Statement.Verified() && !slices.ContainsFunc(c.Includes, func(i Included) bool { return !i.Verified })
+}
+
+// Included is content of another source of the same namespace in an artifact.
+type Included struct {
+	// Name is the source's, and Revision and Digest are those of its artifact.
+	Name     string `json:"name"`
+	Revision string `json:"revision"`
+	Digest   string `json:"digest"`
+	// From is the path in that artifact, To the one where it stands in this.
+	From string `json:"from"`
+	To   string `json:"to"`
+	// Verified says that the claim about that artifact is verified, in all its parts.
+	Verified bool `json:"verified"`
 }
 
 // Proof is the capability to apply one artifact: somebody who holds the platform's key has fetched exactly these

@@ -31,6 +31,7 @@ func TestSources(t *testing.T) {
 		"api":                testSourceAPI,
 		"life":               testSourceLife,
 		"artifact":           testSourceArtifact,
+		"git include":        testGitInclude,
 		"withdrawal":         testWithdrawal,
 		"good state is kept": testGoodStateIsKept,
 	} {

@@ -38,6 +38,7 @@ func TestUnverified(t *testing.T) {
 		"no statement at all":   {waiver: For("team-a", "m"), claim: with(func(c *verify.Claim) { c.Statement = verify.Statement{} }), refused: true},
 		"a claimed time":        {waiver: For("team-a", "m"), claim: with(func(c *verify.Claim) { c.FetchedAt = time.Unix(1, 0) }), refused: true},
 		"a claimed producer":    {waiver: For("team-a", "m"), claim: with(func(c *verify.Claim) { c.Producer = "us" }), refused: true},
+		"claimed includes":      {waiver: For("team-a", "m"), claim: with(func(c *verify.Claim) { c.Includes = []verify.Included{{Verified: true}} }), refused: true},
 		"nothing to hold it to": {waiver: For("team-a", "m"), claim: with(func(c *verify.Claim) { c.Digest = "" }), refused: true},
 	} {
 		proof, err := verify.Unverified(tc.waiver, tc.claim)

@@ -82,7 +82,7 @@ func registerSource(ctx context.Context, p *parts) error {
 	sources := source.Config{
 		Accounts: accounts, Cache: p.manager.GetClient(),
 		TrustedRoot: root,
-		Ledger:      refused, Secrets: p.manager.GetAPIReader(), Store: store, Decider: p.decider, Grants: p.policy.Parameters,
+		Ledger:      refused, Secrets: p.manager.GetAPIReader(), Sources: p.manager.GetClient(), Store: store, Decider: p.decider, Grants: p.policy.Parameters,
 		IsPlatform: p.config.IsPlatform, OwnNamespaces: p.config.platformNamespaces(),
 		Backend: p.backend, FIPS: p.fips, Key: key, Registries: oci.NewPool(oci.PoolConfig{UserAgent: agent}), Mirrors: mirrors,
 		Indexes: indexes, Charts: p.config.Helm.limits(),

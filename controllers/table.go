@@ -34,7 +34,7 @@ func All() []Descriptor {
 	return []Descriptor{
 		{
 			Name: "source", Component: source.Name, AddToScheme: sourcev1.AddToScheme, register: registerSource,
-			kinds: append(sources(), &sourcev1.HelmRepository{}),
+			kinds: append(sources(), &sourcev1.HelmRepository{}, &sourcev1.HelmChart{}),
 		},
 		{Name: "kustomize", Component: kustomize.Name, AddToScheme: kustomizev1.AddToScheme, kinds: append(sources(), &kustomizev1.Kustomization{}), register: registerKustomize},
 	}

@@ -24,6 +24,8 @@ type Config struct {
 	Ledger evidence.Recorder
 	// Secrets reads Secrets, past any cache.
 	Secrets client.Reader
+	// Sources reads sources that others are made from, from a cache.
+	Sources client.Reader
 	// Store keeps artifacts.
 	Store *artifact.Store
 	// Decider is asked before anything is fetched.

@@ -70,6 +70,7 @@ func (c Config) kinds() []registration {
 		register("ocirepository", c.OCIRepositories(), &sourcev1.OCIRepositoryList{}),
 		register("bucket", c.Buckets(), &sourcev1.BucketList{}),
 		register("helmrepository", c.HelmRepositories(), &sourcev1.HelmRepositoryList{}),
+		register("helmchart", c.HelmCharts(), &sourcev1.HelmChartList{}, watchChartSources),
 	}
 }
 

@@ -34,6 +34,8 @@ type product struct {
 	revision     string
 	metadata     map[string]string
 	includes     []verify.Included
+	// from is what the content was made from, if that is another source's artifact.
+	from verify.Material
 }
 
 // archive stores a directory as the artifact's content, without what the ignore rules leave out (spec row S-18).
@@ -63,7 +65,7 @@ func (c Config) archiveTree(ctx context.Context, tree artifact.Tree) (*artifact.
 func (c Config) publish(ctx context.Context, blob *artifact.Blob, p product) (*meta.Artifact, error) {
 	envelope, err := attest.Seal(ctx, c.Key, verify.Claim{
 		Digest: blob.Digest(), Revision: p.revision, Origin: p.origin, Statement: p.statement, Attestations: p.attestations, Includes: p.includes,
-		FetchedAt: c.fetchedAt(ctx, p.origin), Producer: c.Producer,
+		From: p.from, FetchedAt: c.fetchedAt(ctx, p.origin), Producer: c.Producer,
 	})
 	if err != nil {
 		return nil, fault.New(fault.Retry, sourcev1.ArchiveOperationFailedReason, "sign statement: %w", err)

@@ -45,7 +45,7 @@ func Rules(c Controller, in Install) (Grants, error) {
 	switch c {
 	case Source:
 		return Grants{
-			Cluster: append(owned(sourceGroup, "buckets", "gitrepositories", "ocirepositories", "helmrepositories"), events(), clusterIdentity()),
+			Cluster: append(owned(sourceGroup, "buckets", "gitrepositories", "ocirepositories", "helmrepositories", "helmcharts"), events(), clusterIdentity()),
 			Own:     own,
 		}, nil
 	case Kustomize:

@@ -119,6 +119,14 @@ type Attestation struct {
 	Signer string `json:"signer"`
 }
 
+// Material is an artifact that another one was made from: the index that a chart was looked up in, the files it was packed from.
+type Material struct {
+	Kind     string `json:"kind"`
+	Name     string `json:"name"`
+	Revision string `json:"revision"`
+	Digest   string `json:"digest"`
+}
+
 // Claim is what the platform signs about one artifact.
 type Claim struct {
 	// Digest is "sha256:<hex>" of the artifact's bytes.
@@ -133,6 +141,8 @@ type Claim struct {
 	Attestations []Attestation `json:"attestations,omitempty"`
 	// Includes are the contents of other sources in the artifact.
 	Includes []Included `json:"includes,omitempty"`
+	// From is the artifact of another source that this one was made from, if there is one.
+	From Material `json:"from,omitzero"`
 	// FetchedAt is when the content was fetched.
 	FetchedAt time.Time `json:"fetchedAt"`
 	// Producer names the program and version that fetched and verified.

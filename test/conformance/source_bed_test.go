@@ -375,6 +375,8 @@ func handled(obj source) string {
 		return obj.Status.LastHandledReconcileAt
 	case *sourcev1.Bucket:
 		return obj.Status.LastHandledReconcileAt
+	case *sourcev1.HelmChart:
+		return obj.Status.LastHandledReconcileAt
 	}
 	return ""
 }
@@ -561,7 +563,7 @@ func (b *sourceBed) leave(t *testing.T) {
 			}
 		}
 	}
-	for _, list := range []client.ObjectList{&sourcev1.GitRepositoryList{}, &sourcev1.OCIRepositoryList{}, &sourcev1.HelmRepositoryList{}, &sourcev1.BucketList{}} {
+	for _, list := range []client.ObjectList{&sourcev1.GitRepositoryList{}, &sourcev1.OCIRepositoryList{}, &sourcev1.HelmChartList{}, &sourcev1.HelmRepositoryList{}, &sourcev1.BucketList{}} {
 		b.deleteAll(ctx, t, list)
 	}
 	data := filepath.Join(b.StateDir(rbac.Source), "data")
@@ -589,7 +591,7 @@ func (b *sourceBed) said(ctx context.Context, t *testing.T) map[string]string {
 	out := map[string]string{}
 	for _, ns := range append([]string{b.Namespace}, b.Tenants...) {
 		for _, list := range []client.ObjectList{
-			&sourcev1.GitRepositoryList{}, &sourcev1.OCIRepositoryList{}, &sourcev1.HelmRepositoryList{}, &sourcev1.BucketList{}, &corev1.EventList{},
+			&sourcev1.GitRepositoryList{}, &sourcev1.OCIRepositoryList{}, &sourcev1.HelmChartList{}, &sourcev1.HelmRepositoryList{}, &sourcev1.BucketList{}, &corev1.EventList{},
 		} {
 			if err := b.Client.List(ctx, list, client.InNamespace(ns)); err != nil {
 				t.Error(err)
@@ -628,6 +630,10 @@ func withoutSpec(list client.ObjectList) string {
 			fmt.Fprintf(&out, "%s %+v\n", item.Name, item.Status)
 		}
 	case *sourcev1.BucketList:
+		for _, item := range list.Items {
+			fmt.Fprintf(&out, "%s %+v\n", item.Name, item.Status)
+		}
+	case *sourcev1.HelmChartList:
 		for _, item := range list.Items {
 			fmt.Fprintf(&out, "%s %+v\n", item.Name, item.Status)
 		}

@@ -23,6 +23,7 @@ func TestSources(t *testing.T) {
 		"oci proxy":          testOCIProxy,
 		"oci content":        testOCIContent,
 		"helm repository":    testHelmRepository,
+		"helm chart":         testHelmChart,
 		"cosign":             testCosign,
 		"notation":           testNotation,
 		"registries":         testRegistries,

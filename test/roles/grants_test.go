@@ -157,7 +157,7 @@ func ownWrite(c rbac.Controller, q kubetest.Request) bool {
 	}
 	name, sub, _ := strings.Cut(resource(q), "/")
 	own := map[rbac.Controller][]string{
-		rbac.Source:    {"source.toolkit.fluxcd.io/buckets", "source.toolkit.fluxcd.io/gitrepositories", "source.toolkit.fluxcd.io/ocirepositories", "source.toolkit.fluxcd.io/helmrepositories"},
+		rbac.Source:    {"source.toolkit.fluxcd.io/buckets", "source.toolkit.fluxcd.io/gitrepositories", "source.toolkit.fluxcd.io/ocirepositories", "source.toolkit.fluxcd.io/helmrepositories", "source.toolkit.fluxcd.io/helmcharts"},
 		rbac.Kustomize: {"kustomize.toolkit.fluxcd.io/kustomizations"},
 	}
 	return q.Verb == "patch" && (sub == "" || sub == "status") && slices.Contains(own[c], q.Group+"/"+name)

@@ -78,6 +78,7 @@ type play struct {
 	gits             *sourcev1.GitRepository
 	ocis             *sourcev1.OCIRepository
 	helms            *sourcev1.HelmRepository
+	chart            *sourcev1.HelmChart
 	platformGits     *sourcev1.GitRepository
 	bucket           *sourcev1.Bucket
 	base, app, infra *kustomizev1.Kustomization
@@ -163,6 +164,13 @@ func (s *play) reconcile(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.platform.Namespace, Name: "bucket"},
 		Spec:       sourcev1.BucketSpec{BucketName: "bucket", Endpoint: sluggish(t), Interval: metav1.Duration{Duration: time.Hour}},
 	}
+	s.chart = &sourcev1.HelmChart{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.tenant, Name: "app"},
+		Spec: sourcev1.HelmChartSpec{
+			Chart: "app", Interval: metav1.Duration{Duration: time.Hour},
+			SourceRef: sourcev1.LocalHelmChartSourceReference{Kind: sourcev1.HelmRepositoryKind, Name: "stable"},
+		},
+	}
 	s.base = scene.Kustomization(s.tenant, "base", sourcev1.GitRepositoryKind, s.gits.Name, "./base")
 	s.base.Spec.Wait = true
 	s.base.Spec.PostBuild = &kustomizev1.PostBuild{SubstituteFrom: []kustomizev1.SubstituteReference{
@@ -172,11 +180,12 @@ func (s *play) reconcile(t *testing.T) {
 	s.app.Spec.DependsOn = []kustomizev1.DependencyReference{{Name: s.base.Name}}
 	s.infra = scene.Kustomization(s.platform.Namespace, "infra", sourcev1.GitRepositoryKind, s.platformGits.Name, "./infra")
 	s.infra.Spec.ServiceAccountName = "" // sluice-platform
-	s.platform.Create(t, s.app, s.base, s.infra, s.sealed, s.ocis, s.helms, s.bucket, s.gits, s.platformGits)
+	s.platform.Create(t, s.app, s.base, s.infra, s.sealed, s.ocis, s.chart, s.helms, s.bucket, s.gits, s.platformGits)
 	for _, k := range []*kustomizev1.Kustomization{s.base, s.app, s.infra, s.sealed} {
 		platform.Wait(t, s.platform, k, scene.Ready)
 	}
 	platform.Wait(t, s.platform, s.helms, scene.Ready)
+	platform.Wait(t, s.platform, s.chart, scene.Ready)
 	var kept corev1.ConfigMap
 	if err := s.platform.Client.Get(t.Context(), client.ObjectKey{Namespace: s.tenant, Name: "kept"}, &kept); err != nil {
 		t.Fatal(err)
@@ -334,7 +343,7 @@ func (s *play) repeatEvents(t *testing.T) {
 // disturb writes to the objects while their controllers do, so that these have to look at what is there now.
 func (s *play) disturb(t *testing.T) {
 	t.Helper()
-	for _, obj := range []client.Object{s.gits, s.ocis, s.helms, s.bucket, s.base} {
+	for _, obj := range []client.Object{s.gits, s.ocis, s.chart, s.helms, s.bucket, s.base} {
 		for i := range 40 {
 			s.patch(t, obj, scene.Request(fmt.Sprint("disturbance-", i)))
 		}
@@ -348,7 +357,7 @@ func (s *play) suspend(t *testing.T) {
 	t.Helper()
 	for _, value := range []string{"true", "false"} {
 		p := client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"suspend":`+value+`}}`))
-		for _, obj := range []client.Object{s.gits, s.ocis, s.helms, s.bucket, s.base} {
+		for _, obj := range []client.Object{s.gits, s.ocis, s.chart, s.helms, s.bucket, s.base} {
 			s.patch(t, obj, p)
 		}
 	}
@@ -374,7 +383,7 @@ func (s *play) restart(t *testing.T) {
 // remove deletes everything, and what was applied goes with it.
 func (s *play) remove(t *testing.T) {
 	t.Helper()
-	for _, obj := range []client.Object{s.app, s.base, s.infra, s.sealed, s.gits, s.ocis, s.helms, s.bucket, s.platformGits} {
+	for _, obj := range []client.Object{s.app, s.base, s.infra, s.sealed, s.gits, s.ocis, s.chart, s.helms, s.bucket, s.platformGits} {
 		if err := s.platform.Client.Delete(t.Context(), obj); err != nil {
 			t.Fatal(err)
 		}

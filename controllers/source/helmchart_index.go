@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package source
+
+import (
+	"context"
+	"crypto"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	sourcev1 "github.com/fluxcd/source-controller/api/v1"
+
+	"sluice.dev/sluice/controllers/internal/artifact"
+	"sluice.dev/sluice/internal/chart"
+	"sluice.dev/sluice/internal/fault"
+	"sluice.dev/sluice/internal/fips"
+	"sluice.dev/sluice/internal/transport"
+	"sluice.dev/sluice/internal/verify"
+)
+
+// indexedChart is a chart by its name in the index of a HelmRepository.
+type indexedChart struct {
+	c          Config
+	repository *sourcev1.HelmRepository
+	version    chart.Version
+}
+
+func (s *indexedChart) close() {}
+
+// chartName is a name as it may stand in an index or a registry.
+var chartName = regexp.MustCompile(`^([-a-z0-9A-Z_]+/?\.?)+$`) // compiled once, never changed
+
+// resolve looks into the index, which is parsed once for all charts of the repository.
+func (s *indexedChart) resolve(_ context.Context, obj *sourcev1.HelmChart, r *helmChartRun) error {
+	if len(obj.Spec.Chart) > 200 || !chartName.MatchString(obj.Spec.Chart) {
+		return fault.New(fault.Invalid, chartReferenceReason, "invalid chart reference: %.200q is not the name of a chart", obj.Spec.Chart)
+	}
+	index, err := s.index(r.from.Digest)
+	if err != nil {
+		return err
+	}
+	if s.version, err = index.Find(obj.Spec.Chart, obj.Spec.Version); err != nil {
+		return fault.New(fault.Invalid, chartReferenceReason, "invalid chart reference: failed to get chart version for remote reference: %w", err)
+	}
+	r.name, r.version = s.version.Name, s.version.Version
+	return nil
+}
+
+// index returns the repository's index of a digest.
+func (s *indexedChart) index(digest string) (*chart.Index, error) {
+	index, err := s.c.Indexes.get(client.ObjectKeyFromObject(s.repository), digest, func() ([]byte, error) {
+		return s.c.Store.Content(artifact.KeyOf(helmOrigin(s.repository)), digest)
+	})
+	switch {
+	case gone(err):
+		return nil, waiting(noSourceArtifactReason, "no artifact available for HelmRepository source '%s'", s.repository.Name)
+	case err != nil:
+		return nil, fault.New(fault.Retry, chartPullReason, "could not load repository index for remote chart reference: %w", err)
+	}
+	return index, nil
+}
+
+// fetch downloads the archive and holds it against what the index says of it.
+func (s *indexedChart) fetch(ctx context.Context, _ *sourcev1.HelmChart, r *helmChartRun) (err error) {
+	var where string
+	if r.archive, where, err = s.c.download(ctx, s.repository, s.version); err != nil {
+		return err
+	}
+	sum, err := fips.Sum(s.c.Backend, crypto.SHA256, r.archive)
+	if err != nil {
+		return err
+	}
+	r.statement = verify.Statement{Subject: verify.Subject{Reference: where, Digest: "sha256:" + hex.EncodeToString(sum)}, Method: verify.None}
+	return nil
+}
+
+// values reads a file of the chart.
+func (s *indexedChart) values(r *helmChartRun, name string) ([]byte, error) {
+	return chartFile(r, name)
+}
+
+// chartFile reads a file of the chart that is being built.
+func chartFile(r *helmChartRun, name string) ([]byte, error) {
+	text, ok := r.loaded.Files[name]
+	if !ok {
+		return nil, fs.ErrNotExist
+	}
+	return text, nil
+}
+
+// download fetches a version of a chart as a repository's index names it. The index digest is checked where there is one, and the
+// archive has to be the chart it is listed as. It returns also where it came from.
+func (c Config) download(ctx context.Context, repository *sourcev1.HelmRepository, v chart.Version) (archive []byte, where string, err error) {
+	failed := func(err error) ([]byte, string, error) {
+		f, ok := errors.AsType[*fault.Fault](err)
+		if ok && f.Kind != fault.Retry || ok && f.Reason == sourcev1.AuthenticationFailedReason {
+			return nil, "", err
+		}
+		return nil, "", fault.New(fault.Retry, chartPullReason, "failed to download chart '%s' version '%s': %w", v.Name, v.Version, err)
+	}
+	if len(v.URLs) == 0 {
+		return failed(errors.New("the index has no URL for it"))
+	}
+	remote, err := c.helmRemote(ctx, repository)
+	if err != nil {
+		return failed(err)
+	}
+	defer remote.Close()
+	from, err := remote.Locate(v.URLs[0])
+	if err != nil {
+		return failed(err)
+	}
+	if err := c.allowedAt(ctx, repository, from); err != nil {
+		return nil, "", err
+	}
+	if archive, err = remote.Download(ctx, from); err != nil {
+		return failed(err)
+	}
+	sum, err := fips.Sum(c.Backend, crypto.SHA256, archive)
+	if err != nil {
+		return nil, "", err
+	}
+	if want := strings.TrimPrefix(v.Digest, "sha256:"); want != "" && !strings.EqualFold(want, hex.EncodeToString(sum)) {
+		return failed(fault.New(fault.Retry, chartPullReason, "its digest is sha256:%x, and the index says %.100q", sum, v.Digest))
+	}
+	is, err := chart.Inspect(ctx, archive, c.Charts)
+	if err != nil {
+		return failed(err)
+	}
+	if is.Name != v.Name || is.Version != v.Version {
+		return failed(fault.New(fault.Retry, chartPullReason, "the archive holds '%s' version '%s'", is.Name, is.Version))
+	}
+	return archive, transport.RedactURL(from.String()), nil
+}
+
+// allowedAt asks policy about a place that an index leads to as if the repository were there: an index must not lead where its
+// namespace's sources may not come from.
+func (c Config) allowedAt(ctx context.Context, repository *sourcev1.HelmRepository, from *url.URL) error {
+	there := repository.DeepCopy()
+	there.Spec.URL = transport.RedactURL(from.String())
+	return c.allowed(ctx, there, sourcev1.HelmRepositoryKind)
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package source
+
+import (
+	"context"
+	"errors"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	sourcev1 "github.com/fluxcd/source-controller/api/v1"
+
+	"sluice.dev/sluice/controllers/internal/artifact"
+	"sluice.dev/sluice/internal/fault"
+	"sluice.dev/sluice/internal/verify"
+)
+
+// chartSupplier finds the source of a chart and what it has, and notes which artifact that is.
+func (c Config) chartSupplier(ctx context.Context, obj *sourcev1.HelmChart, r *helmChartRun) (chartSupplier, error) {
+	key := types.NamespacedName{Namespace: obj.Namespace, Name: obj.Spec.SourceRef.Name}
+	switch kind := obj.Spec.SourceRef.Kind; kind {
+	case sourcev1.HelmRepositoryKind:
+		repository := &sourcev1.HelmRepository{}
+		if err := c.chartSource(ctx, kind, key, repository); err != nil {
+			return nil, err
+		}
+		if obj.Spec.Verify != nil {
+			return nil, unsupported("spec.verify of a chart from a HelmRepository that is not of type oci")
+		}
+		if isRegistry(repository) {
+			return nil, unsupported("a HelmRepository of type oci as the source of a HelmChart")
+		}
+		if err := c.sourceArtifact(ctx, r, helmOrigin(repository), demand{}); err != nil {
+			return nil, err
+		}
+		r.origin.URL = helmOrigin(repository).URL
+		return &indexedChart{c: c, repository: repository}, nil
+	default:
+		return nil, fault.New(fault.Invalid, "UnsupportedSourceKind", "source kind %.100q: a chart comes from a HelmRepository", kind)
+	}
+}
+
+// chartSource reads a source. One that is not there is waited for: its arrival is watched.
+func (c Config) chartSource(ctx context.Context, kind string, key types.NamespacedName, into client.Object) error {
+	err := c.Sources.Get(ctx, key, into)
+	if apierrors.IsNotFound(err) {
+		return waiting(sourceUnavailableReason, "failed to get source: %s %q not found", kind, key)
+	}
+	if err != nil {
+		return fault.New(fault.Retry, sourceUnavailableReason, "failed to get source: %w", err)
+	}
+	return nil
+}
+
+// waiting is a fault about a source that is not ready to be used, which a watch tells of.
+func waiting(reason, format string, args ...any) error {
+	f := fault.Of(fault.New(fault.Wait, reason, format, args...))
+	f.Condition = sourcev1.FetchFailedCondition
+	return f
+}
+
+// sourceArtifact notes which artifact of its source a chart is made from, as the store has it and the platform has stated. What its
+// own source asks to be verified is not used before it is.
+func (c Config) sourceArtifact(ctx context.Context, r *helmChartRun, origin verify.Origin, d demand) error {
+	missing := func() error {
+		return waiting(noSourceArtifactReason, "no artifact available for %s source '%s'", origin.Kind, origin.Name)
+	}
+	held, ok := c.Store.Current(artifact.KeyOf(origin))
+	if !ok {
+		return missing()
+	}
+	claim, ok := c.claimed(ctx, held, origin)
+	if !ok || !c.met(d, claim) {
+		return missing()
+	}
+	r.from = verify.Material{Kind: origin.Kind, Name: origin.Name, Revision: held.Revision, Digest: held.Digest}
+	return nil
+}
+
+// gone reports whether an artifact has given way to another one while it was looked at.
+func gone(err error) bool {
+	return errors.Is(err, artifact.ErrMissing) || errors.Is(err, artifact.ErrDigest)
+}

@@ -20,7 +20,6 @@ import (
 	"sluice.dev/sluice/internal/sign"
 	"sluice.dev/sluice/internal/transport"
 	"sluice.dev/sluice/internal/transport/mutual"
-	"sluice.dev/sluice/internal/verify"
 	"sluice.dev/sluice/internal/verify/attest"
 )
 
@@ -139,13 +138,6 @@ func (p *parts) copied() error {
 		return nil
 	}
 	return p.standby.Ready()
-}
-
-// proving makes proofs of statements that keys have signed.
-func proving(trusted attest.TrustedKeys) artifact.Prove {
-	return func(ctx context.Context, envelope []byte, digest, revision string, origin verify.Origin) (verify.Proof, error) {
-		return attest.Prove(ctx, envelope, trusted, attest.Expectation{Digest: digest, Revision: revision, Origin: origin})
-	}
 }
 
 // damaged has an artifact fetched again.
@@ -282,11 +274,7 @@ func serving(server *http.Server, serve func() error) func(context.Context) erro
 }
 
 // fetcher returns what gets artifacts for those who apply them.
-func (p *parts) fetcher(ctx context.Context) (*artifact.Fetcher, error) {
-	trusted, err := p.trustedStatements(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("statement keys: %w", err)
-	}
+func (p *parts) fetcher(trust *statementTrust) (*artifact.Fetcher, error) {
 	dir, err := p.config.tempDir("artifacts")
 	if err != nil {
 		return nil, err
@@ -297,7 +285,7 @@ func (p *parts) fetcher(ctx context.Context) (*artifact.Fetcher, error) {
 	}
 	f, err := artifact.NewFetcher(artifact.FetcherConfig{
 		Dir: dir, MemoryDir: filepath.Join(p.config.StateDir, "sources"), Client: client, Digests: p.backend,
-		Prove: proving(trusted),
+		Prove: trust.prove, Trusted: trust.trusted,
 	})
 	if err != nil {
 		return nil, err

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -32,6 +31,7 @@ import (
 	"sluice.dev/sluice/internal/git"
 	"sluice.dev/sluice/internal/oci"
 	"sluice.dev/sluice/internal/verify"
+	"sluice.dev/sluice/internal/verify/attest"
 	"sluice.dev/sluice/internal/verify/cosign"
 )
 
@@ -128,7 +128,11 @@ func registerKustomize(ctx context.Context, p *parts) error {
 	if err != nil {
 		return err
 	}
-	fetcher, err := p.fetcher(ctx)
+	trust, err := newStatementTrust(func() (attest.TrustedKeys, error) { return p.trustedStatements(ctx) })
+	if err != nil {
+		return err
+	}
+	fetcher, err := p.fetcher(trust)
 	if err != nil {
 		return err
 	}
@@ -162,10 +166,6 @@ func registerKustomize(ctx context.Context, p *parts) error {
 	if err != nil {
 		return err
 	}
-	settings, err := p.settings(ctx)
-	if err != nil {
-		return err
-	}
 	if c, err = kustomize.New(kustomize.Config{
 		Reader: p.manager.GetClient(), Broker: broker, Lockdown: lockdown, Decider: p.decider, Fetcher: fetcher, ArtifactServers: p.artifactServers(),
 		Waiver:   func(applier, source string) verify.Waiver { return p.policy.Parameters().Waiver(applier, source) },
@@ -175,7 +175,7 @@ func registerKustomize(ctx context.Context, p *parts) error {
 		},
 		Keys:      p.platformKeys(local),
 		MemoryDir: filepath.Join(p.config.StateDir, "kustomize", "memory"), NoCrossNamespaceRefs: p.config.NoCrossNamespaceRefs, Now: time.Now,
-		Configs: configs, Sources: p.sources(), CustomStage: p.config.CustomStage, Choices: p.config.Features.choices(), Settings: settings,
+		Configs: configs, Sources: p.sources(), CustomStage: p.config.CustomStage, Choices: p.config.Features.choices(), Settings: func() string { return p.config.settings(trust) },
 		AuditPeriod: p.config.AuditPeriod,
 	}); err != nil {
 		return err
@@ -183,7 +183,16 @@ func registerKustomize(ctx context.Context, p *parts) error {
 	if err := errors.Join(p.manager.Add(led(drifts.Run)), p.manager.Add(led(healths.Run))); err != nil {
 		return err
 	}
-	p.wakers = append(p.wakers, wakeAll(p.manager.GetClient(), c))
+	wake := wakeAll(p.manager.GetClient(), c)
+	p.wakers = append(p.wakers, wake)
+	changed := func(ctx context.Context) {
+		p.log.Info("the keys whose statements are believed have changed", "keys", trust.String())
+		wake(ctx)
+	}
+	failed := func(err error) { p.log.Error(err, "the former keys stay in force") }
+	if err := p.manager.Add(trust.follow(changed, failed)); err != nil {
+		return err
+	}
 	recorder, err := p.recorder(kustomize.Name)
 	if err != nil {
 		return err
@@ -228,13 +237,8 @@ func (p *parts) sources() client.Reader {
 
 // settings identifies what a Kustomization's objects depend on beside their inputs: the program, its gates, whose fields it takes
 // over, and whose statements it believes.
-func (p *parts) settings(ctx context.Context) (string, error) {
-	trusted, err := p.trustedStatements(ctx)
-	if err != nil {
-		return "", fmt.Errorf("statement keys: %w", err)
-	}
-	keys := slices.Sorted(slices.Values(trusted.IDs()))
-	return fmt.Sprintf("%s %s %q %q", build.Read().Version, p.config.Features, p.config.OverrideManagers, keys), nil
+func (c Config) settings(trust fmt.Stringer) string {
+	return fmt.Sprintf("%s %s %q %s", build.Read().Version, c.Features, c.OverrideManagers, trust)
 }
 
 // choices are the gates of the Kustomization controller as what they mean there.

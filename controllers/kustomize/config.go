@@ -79,7 +79,7 @@ type Config struct {
 	CustomStage []schema.GroupKind
 	// Settings identifies the program and the operator's choices. When it is another than at the last run, in this process or an
 	// earlier one, everything is built and compared again.
-	Settings string
+	Settings func() string
 	// AuditPeriod is after how long, give or take a quarter, a run compares every object with the cluster although watches vouch for
 	// it. Zero means never.
 	AuditPeriod time.Duration
@@ -113,8 +113,8 @@ func (c Config) Validate() error {
 		return errors.New("kustomize: Reader, Broker, Decider, Fetcher and Ledger are required")
 	case c.Renderer == nil, c.Engine == nil, c.Drift == nil, c.Health == nil:
 		return errors.New("kustomize: Renderer, Engine, Drift and Health are required")
-	case c.Digests == nil, c.Now == nil, len(c.ArtifactServers) == 0:
-		return errors.New("kustomize: Digests, Now and ArtifactServers are required")
+	case c.Digests == nil, c.Now == nil, c.Settings == nil, len(c.ArtifactServers) == 0:
+		return errors.New("kustomize: Digests, Now, Settings and ArtifactServers are required")
 	case c.Keys.Reader == nil && c.Keys.AgeSecret.Name != "":
 		return errors.New("kustomize: Keys.Reader is required to read Keys.AgeSecret")
 	}

@@ -151,7 +151,7 @@ func (c *Controller) compare(_ context.Context, obj *kustomizev1.Kustomization, 
 	if r.inputs.Keys, err = r.keys.Digest(c.config.Digests); err != nil {
 		return err
 	}
-	r.inputs.Settings = c.config.Settings
+	r.inputs.Settings = c.config.Settings()
 	r.inputs.UID, r.inputs.Generation, r.inputs.Variables = obj.UID, obj.Generation, values
 	r.inputs.Digest, r.inputs.Revision, r.inputs.Verify = r.source.artifact.Digest, r.source.artifact.Revision, r.source.verify
 	if r.inputs.Inventory, err = inventoryDigest(c.config.Digests, obj); err != nil {

@@ -127,6 +127,35 @@ func TestStatementKeyIsReplaced(t *testing.T) {
 	b.applied(t, "1")
 }
 
+// TestStatementKeyIsRevokedAtOnce: the file of trusted keys changes under a controller that runs. What the key has signed is refused
+// without a restart, and applied again once it is trusted again.
+func TestStatementKeyIsRevokedAtOnce(t *testing.T) {
+	b := newStatementBed(t)
+	file := filepath.Join(t.TempDir(), "trusted.pub")
+	_, other := newStatementKey(t)
+	trust := func(key string) {
+		t.Helper()
+		text, err := os.ReadFile(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(os.WriteFile(file+".new", text, 0o600), os.Rename(file+".new", file)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	trust(b.StatementKey())
+	b.Kill(t, rbac.Kustomize)
+	b.Trust = []string{file}
+	b.Run(t, rbac.Kustomize)
+	b.run(t, b.ks, "trusted")
+	platform.Wait(t, b.Platform, b.ks, outcome("trusted", metav1.ConditionTrue, "", ""))
+	trust(other)
+	platform.Wait(t, b.Platform, b.ks, outcome("trusted", metav1.ConditionFalse, "VerificationError", "signature is by none of the platform's keys"))
+	b.applied(t, "1")
+	trust(b.StatementKey())
+	platform.Wait(t, b.Platform, b.ks, outcome("trusted", metav1.ConditionTrue, "", ""))
+}
+
 // TestAnOlderArtifactIsNotBroughtBack: somebody who may write a source's status points it to an artifact that was superseded and
 // is still in store, with its statement. Who has applied the newer one does not go back, neither at once nor after a restart.
 func TestAnOlderArtifactIsNotBroughtBack(t *testing.T) {

@@ -42,6 +42,9 @@ type FetcherConfig struct {
 	Digests fips.Digests
 	// Prove makes the proofs.
 	Prove Prove
+	// Trusted says whether a key is trusted still, by its id: proofs are remembered for longer than that. Nil trusts those that
+	// Prove has trusted.
+	Trusted func(keyID string) bool
 	// Limits bound what is downloaded and extracted.
 	Limits Limits
 	// CacheBytes is how much extracted content is kept. Zero is 4 GiB.
@@ -110,6 +113,9 @@ func NewFetcher(config FetcherConfig) (*Fetcher, error) {
 		return nil, fmt.Errorf("artifact fetcher: %w", err)
 	}
 	config.Limits = config.Limits.withDefaults()
+	if config.Trusted == nil {
+		config.Trusted = func(string) bool { return true }
+	}
 	if config.CacheBytes == 0 {
 		config.CacheBytes = 4 << 30
 	}
@@ -182,14 +188,14 @@ func (w Want) validate() (sum, base string, err error) {
 }
 
 // freshProof returns the proof for want, unless it is about content older than what was believed before. The same content may have
-// been fetched again since a proof was made of it, so what memory holds is asked for once more.
+// been fetched again, or signed anew, since a proof was made of it, so what memory holds is asked for once more.
 func (f *Fetcher) freshProof(ctx context.Context, want Want, sum, base string) (verify.Proof, error) {
 	since := f.fresh.of(want.Origin)
 	p, err := f.proof(ctx, want, sum, base)
 	if err != nil {
 		return p, err
 	}
-	if judge(p.Claim(), since) != nil {
+	if judge(p.Claim(), since) != nil || !f.config.Trusted(p.KeyID()) {
 		f.forgetProof(want, base)
 		if p, err = f.proof(ctx, want, sum, base); err != nil {
 			return p, err

@@ -21,6 +21,7 @@ import (
 	"sluice.dev/sluice/internal/fault"
 	"sluice.dev/sluice/internal/fips"
 	"sluice.dev/sluice/internal/verify"
+	"sluice.dev/sluice/internal/verify/attest"
 )
 
 func digest(t testing.TB, r io.Reader) (string, int64, error) {
@@ -429,4 +430,31 @@ func TestAnOlderStatementIsAReplay(t *testing.T) {
 		t.Errorf("what was fetched again: %v", err)
 	}
 	refused("what was current before", next)
+}
+
+// TestAKeyIsTrustedNoMore: a proof that is remembered does not outlive the trust in its key.
+func TestAKeyIsTrustedNoMore(t *testing.T) {
+	revoked := ""
+	b := newBed(t, func(c *artifact.FetcherConfig) { c.Trusted = func(id string) bool { return id != revoked } })
+	want := b.publish(t, origin("app"), "main-1", map[string]string{"a": "1"})
+	v, err := b.fetcher.Fetch(t.Context(), want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	revoked = v.Proof().KeyID()
+	v.Close()
+	next := newKey(t)
+	if b.keys, err = attest.NewTrustedKeys(backend(t), next.PublicPEM()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.fetcher.Fetch(t.Context(), want); !errors.Is(err, verify.ErrNotVerified) {
+		t.Errorf("by the key that was revoked: %v", err)
+	}
+	b.key = next
+	b.publish(t, origin("app"), "main-1", map[string]string{"a": "1"})
+	v, err = b.fetcher.Fetch(t.Context(), want)
+	if err != nil {
+		t.Errorf("signed anew: %v", err)
+	}
+	v.Close()
 }

@@ -19,6 +19,7 @@ import (
 
 	"sluice.dev/sluice/internal/chart"
 	"sluice.dev/sluice/internal/fips"
+	"sluice.dev/sluice/internal/git"
 )
 
 // Config is what an operator chooses for one manager. NewConfig gives Flux's defaults; the zero Config does not
@@ -69,6 +70,8 @@ type Config struct {
 	DefaultServiceAccount string
 	// DecryptionServiceAccount logs in at key services where a Kustomization names no ServiceAccount for it (spec row K-17).
 	DecryptionServiceAccount string
+	// SSH narrows the algorithms by which sources speak to Git servers over ssh.
+	SSH git.SSHChoice
 	// TokenCache bounds the credentials of clouds and GitHub that sources keep.
 	TokenCache TokenCacheConfig
 	// SOPSAgeSecret and SOPSVaultConfigMap are objects of RuntimeNamespace: the age keys of Kustomizations without a decryption
@@ -232,6 +235,9 @@ func (c Config) Validate() error {
 				wrong("%s %q: %s", flag, name, problem)
 			}
 		}
+	}
+	if err := c.SSH.Validate(); err != nil {
+		wrong("--ssh-kex-algos, --ssh-hostkey-algos: %w", err)
 	}
 	if c.TokenCache.MaxSize < 0 || c.TokenCache.MaxDuration <= 0 {
 		wrong("--token-cache-max-size cannot be negative, and --token-cache-max-duration must be positive")

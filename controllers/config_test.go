@@ -106,8 +106,8 @@ func TestFluxFlags(t *testing.T) {
 		}},
 		"those of a server by digest only": {args: []string{"--controllers=source", "--storage-addr=0", "--artifact-tls-addr=:9443", "--artifact-tls-names=a,10.0.0.1"}},
 		"those without effect": {
-			args: []string{"--controllers=source,kustomize", "--ssh-kex-algos=x", "--http-retry=3", "--feature-gates=CacheSecretsAndConfigMaps=true"},
-			idle: []string{"--feature-gates=CacheSecretsAndConfigMaps=true", "--http-retry", "--ssh-kex-algos"},
+			args: []string{"--controllers=source,kustomize", "--http-retry=3", "--feature-gates=CacheSecretsAndConfigMaps=true"},
+			idle: []string{"--feature-gates=CacheSecretsAndConfigMaps=true", "--http-retry"},
 		},
 		"those of the kustomize controller with effect": {args: []string{
 			"--controllers=kustomize", "--concurrent=2", "--concurrent-ssa=2", "--requeue-dependency=5s", "--no-cross-namespace-refs",

@@ -56,6 +56,8 @@ func (c *Config) Bind(fs *pflag.FlagSet, lookup func(string) (string, bool)) {
 	fs.DurationVar(&c.DependencyRequeue, "requeue-dependency", c.DependencyRequeue, "safety timer of an object that waits for another one; the other's change starts it at once")
 	fs.BoolVar(&c.NoCrossNamespaceRefs, "no-cross-namespace-refs", c.NoCrossNamespaceRefs, "refuse references to another namespace in platform namespaces too")
 	fs.StringVar(&c.DefaultServiceAccount, "default-service-account", c.DefaultServiceAccount, "ServiceAccount of Kustomizations, and of sources with a cloud's identity, that name none")
+	fs.StringSliceVar(&c.SSH.Kex, "ssh-kex-algos", c.SSH.Kex, "key exchanges of ssh, of those that docs/fips.md lists; empty means all of them")
+	fs.StringSliceVar(&c.SSH.HostKeys, "ssh-hostkey-algos", c.SSH.HostKeys, "algorithms of ssh host keys, of those that docs/fips.md lists; empty means all of them")
 	fs.IntVar(&c.TokenCache.MaxSize, "token-cache-max-size", c.TokenCache.MaxSize, "credentials of clouds and GitHub that sources keep; 0 keeps none")
 	fs.DurationVar(&c.TokenCache.MaxDuration, "token-cache-max-duration", c.TokenCache.MaxDuration,
 		"how long such a credential is kept at most; it is replaced after four fifths of its life in any case")
@@ -170,8 +172,6 @@ func idleFlags() map[string]any {
 	return map[string]any{
 		"default-kubeconfig-service-account": "",
 		"http-retry":                         9,
-		"ssh-hostkey-algos":                  []string{},
-		"ssh-kex-algos":                      []string{},
 	}
 }
 
@@ -194,8 +194,6 @@ func bindIdle(fs *pflag.FlagSet) {
 			fs.Int(name, value, usage)
 		case time.Duration:
 			fs.Duration(name, value, usage)
-		case []string:
-			fs.StringSlice(name, value, usage)
 		default:
 			fs.String(name, "", usage)
 		}

@@ -80,7 +80,7 @@ func registerSource(ctx context.Context, p *parts) error {
 		return err
 	}
 	sources := source.Config{
-		Accounts: accounts, Cache: p.manager.GetClient(),
+		Accounts: accounts, Cache: p.manager.GetClient(), SSH: p.config.SSH,
 		TrustedRoot: root,
 		Ledger:      refused, Secrets: p.manager.GetAPIReader(), Sources: p.manager.GetClient(), Store: store, Decider: p.decider, Grants: p.policy.Parameters,
 		IsPlatform: p.config.IsPlatform, OwnNamespaces: p.config.platformNamespaces(),

@@ -43,6 +43,8 @@ type Config struct {
 	Key *sign.Key
 	// Cache reads sources that other sources name.
 	Cache client.Reader
+	// SSH narrows the algorithms of ssh.
+	SSH git.SSHChoice
 	// Accounts lets sources log in to clouds.
 	Accounts Accounts
 	// TrustedRoot is a Sigstore trusted_root.json for sources of the platform that name none; empty where there is none.

@@ -105,6 +105,7 @@ func (c Config) gitConnect(ctx context.Context, obj *sourcev1.GitRepository, r *
 	r.remote, err = git.New(git.Config{
 		URL: obj.Spec.URL, Auth: auth, Proxy: proxy, Policy: c.FIPS, UserAgent: c.UserAgent, TempDir: c.TempDir,
 		Mirrors: c.Mirrors, Owner: gitOwner(obj), Directories: obj.Spec.SparseCheckout, Submodules: c.gitSubmodules(obj),
+		SSH: c.SSH,
 		// Policy rule 5 decides about plain http; where it allows a host, Flux's habit of sending credentials is kept (spec row S-38).
 		AllowInsecureCredentials: c.FIPS.Profile != fips.Strict,
 	})

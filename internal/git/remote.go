@@ -37,6 +37,8 @@ type Config struct {
 	Submodules *Submodules
 	// Mirrors keeps what was fetched, so that the next commit is fetched as a difference. Nil fetches from nothing each time.
 	Mirrors *Mirrors
+	// SSH narrows the algorithms of ssh.
+	SSH SSHChoice
 	// Owner says who shares a mirror: those with the same Owner and URL do. It tells apart namespaces, and who asks with which
 	// Secret. What is in the Secret is no part of it: the server is asked with it before a mirror is read.
 	Owner string
@@ -62,6 +64,9 @@ func New(c Config) (*Remote, error) {
 	u, err := parseURL(c.URL)
 	if err != nil {
 		return nil, err
+	}
+	if err := c.SSH.Validate(); err != nil {
+		return nil, fault.New(fault.Retry, ReasonOperationFailed, "%w", err)
 	}
 	subject := transport.RedactURL(c.URL)
 	switch {

@@ -139,7 +139,7 @@ func sshConfig(r *Remote, address string) (*ssh.ClientConfig, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errAuth, err)
 	}
-	list := fips.SSHAlgorithms()
+	list := r.config.SSH.algorithms()
 	hostAlgorithms := known.algorithms(address, list.HostKeys)
 	if len(hostAlgorithms) == 0 {
 		return nil, fmt.Errorf("known_hosts has no usable key for %q: %w", hostName(address), errAuth)

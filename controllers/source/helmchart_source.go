@@ -14,6 +14,7 @@ import (
 
 	"sluice.dev/sluice/controllers/internal/artifact"
 	"sluice.dev/sluice/internal/fault"
+	"sluice.dev/sluice/internal/transport"
 	"sluice.dev/sluice/internal/verify"
 )
 
@@ -37,9 +38,37 @@ func (c Config) chartSupplier(ctx context.Context, obj *sourcev1.HelmChart, r *h
 		}
 		r.origin.URL = helmOrigin(repository).URL
 		return &indexedChart{c: c, repository: repository}, nil
+	case sourcev1.GitRepositoryKind:
+		repository := &sourcev1.GitRepository{}
+		if err := c.chartSource(ctx, kind, key, repository); err != nil {
+			return nil, err
+		}
+		origin := verify.Origin{Kind: kind, Namespace: key.Namespace, Name: key.Name, UID: string(repository.UID), URL: transport.RedactURL(repository.Spec.URL)}
+		return c.treeSupplier(ctx, r, origin, repository.Spec.Verification != nil)
+	case sourcev1.BucketKind:
+		bucket := &sourcev1.Bucket{}
+		if err := c.chartSource(ctx, kind, key, bucket); err != nil {
+			return nil, err
+		}
+		origin := verify.Origin{Kind: kind, Namespace: key.Namespace, Name: key.Name, UID: string(bucket.UID), URL: bucket.Spec.Endpoint + "/" + bucket.Spec.BucketName}
+		return c.treeSupplier(ctx, r, origin, false)
 	default:
-		return nil, fault.New(fault.Invalid, "UnsupportedSourceKind", "source kind %.100q: a chart comes from a HelmRepository", kind)
+		return nil, fault.New(fault.Invalid, "UnsupportedSourceKind", "source kind %.100q: a chart comes from a HelmRepository, a GitRepository or a Bucket", kind)
 	}
+}
+
+// treeSupplier supplies a chart from the files of a source, provided that they are verified where the source asks for that.
+func (c Config) treeSupplier(ctx context.Context, r *helmChartRun, origin verify.Origin, verified bool) (chartSupplier, error) {
+	r.origin.URL = origin.URL
+	if err := c.sourceArtifact(ctx, r, origin, demand{asked: verified}); err != nil {
+		return nil, err
+	}
+	held, ok := c.Store.Current(artifact.KeyOf(origin))
+	if !ok || held.Digest != r.from.Digest {
+		return nil, waiting(noSourceArtifactReason, "no artifact available for %s source '%s'", origin.Kind, origin.Name)
+	}
+	claim, _ := c.claimed(ctx, held, origin)
+	return &treeChart{c: c, from: artifact.KeyOf(origin), claim: claim}, nil
 }
 
 // chartSource reads a source. One that is not there is waited for: its arrival is watched.

@@ -20,7 +20,9 @@ import (
 
 // watchChartSources starts charts when the artifact of their source changes, or the source appears.
 func watchChartSources(m manager.Manager, b *builder.Builder) error {
-	for kind, obj := range map[string]client.Object{sourcev1.HelmRepositoryKind: &sourcev1.HelmRepository{}} {
+	for kind, obj := range map[string]client.Object{
+		sourcev1.HelmRepositoryKind: &sourcev1.HelmRepository{}, sourcev1.GitRepositoryKind: &sourcev1.GitRepository{}, sourcev1.BucketKind: &sourcev1.Bucket{},
+	} {
 		b.Watches(obj, handler.EnqueueRequestsFromMapFunc(chartsOf(m.GetClient(), kind)), builder.WithPredicates(artifactChanges()))
 	}
 	return nil

@@ -24,6 +24,7 @@ func TestSources(t *testing.T) {
 		"oci content":        testOCIContent,
 		"helm repository":    testHelmRepository,
 		"helm chart":         testHelmChart,
+		"helm chart of Git":  testTreeChart,
 		"cosign":             testCosign,
 		"notation":           testNotation,
 		"registries":         testRegistries,

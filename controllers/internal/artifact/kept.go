@@ -5,11 +5,12 @@ package artifact
 import (
 	"crypto"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"maps"
 	"slices"
-
-	"sluice.dev/sluice/internal/fips"
 )
 
 // Keep remembers what a source wants to know about its current artifact at the next run, for example the ETag it came with. It is
@@ -50,29 +51,47 @@ func (s *Store) Kept(k Key) map[string]string {
 	return e.Kept
 }
 
-// Content returns the bytes of an object's current artifact, provided that it has the digest. They are hashed: a damaged file is
-// ErrDigest.
-func (s *Store) Content(k Key, digest string) ([]byte, error) {
-	k, err := k.checked()
+// Content returns the bytes of an object's current artifact, as Read gives them.
+func (s *Store) Content(k Key, digest string) (data []byte, err error) {
+	err = s.Read(k, digest, func(content io.Reader) error {
+		data, err = io.ReadAll(content)
+		return err
+	})
+	return data, err
+}
+
+// Read gives the content of an object's current artifact to use, provided that it has the digest. What use has read is hashed, and
+// a damaged file is ErrDigest, whatever use made of it.
+func (s *Store) Read(k Key, digest string, use func(content io.Reader) error) (err error) {
+	k, err = k.checked()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	s.mu.Lock()
 	e, ok := s.records[k].current()
 	s.mu.Unlock()
 	if !ok || digestPrefix+e.Sum != digest {
-		return nil, fmt.Errorf("artifact %q of %q: %w", digest, k, ErrMissing)
+		return fmt.Errorf("artifact %q of %q: %w", digest, k, ErrMissing)
 	}
-	data, err := s.disk.readSmall(blobPath(e.Sum), e.Size)
+	state, err := s.config.Digests.Hash(crypto.SHA256)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	sum, err := fips.Sum(s.config.Digests, crypto.SHA256, data)
+	f, err := s.disk.root.Open(blobPath(e.Sum))
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("artifact %q of %q: %w", digest, k, ErrMissing)
+	}
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if hex.EncodeToString(sum) != e.Sum {
-		return nil, fmt.Errorf("artifact %q of %q: %w", digest, k, ErrDigest)
+	defer func() { err = errors.Join(err, f.Close()) }()
+	hashed := io.TeeReader(io.LimitReader(f, e.Size), state)
+	used := use(hashed)
+	if _, err := io.Copy(io.Discard, hashed); err != nil {
+		return err
 	}
-	return data, nil
+	if hex.EncodeToString(state.Sum(nil)) != e.Sum {
+		return fmt.Errorf("artifact %q of %q: %w", digest, k, ErrDigest)
+	}
+	return used
 }

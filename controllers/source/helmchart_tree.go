@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	sourcev1 "github.com/fluxcd/source-controller/api/v1"
+
+	"sluice.dev/sluice/controllers/internal/artifact"
+	"sluice.dev/sluice/internal/chart"
+	"sluice.dev/sluice/internal/fault"
+	"sluice.dev/sluice/internal/verify"
+)
+
+// treeChart is a chart by its path in the files of a GitRepository or a Bucket.
+type treeChart struct {
+	c       Config
+	from    artifact.Key
+	claim   verify.Claim // about the source's artifact
+	content *artifact.Content
+	packed  []byte // where the chart lies in the source as an archive
+	loaded  *chart.Chart
+}
+
+func (s *treeChart) close() {
+	if s.content != nil {
+		_ = s.content.Close() // only read from
+	}
+}
+
+// resolve unpacks the source's artifact and looks at the chart. The version in the spec is not looked at (spec row S-90). What was verified of
+// the source holds for what is made of it.
+func (s *treeChart) resolve(ctx context.Context, obj *sourcev1.HelmChart, r *helmChartRun) (err error) {
+	err = s.c.Store.Read(s.from, r.from.Digest, func(archive io.Reader) (err error) {
+		s.content, err = artifact.Extract(ctx, archive, s.c.TempDir, s.c.Backend, artifact.Limits{})
+		return err
+	})
+	switch {
+	case gone(err):
+		return waiting(noSourceArtifactReason, "no artifact available for %s source '%s'", r.from.Kind, r.from.Name)
+	case err != nil:
+		return fault.New(fault.Retry, chartPullReason, "unpack the artifact of %s '%s': %w", r.from.Kind, r.from.Name, err)
+	}
+	s.loaded, s.packed, err = chart.Open(ctx, s.content, obj.Spec.Chart, s.c.Charts)
+	if errors.Is(err, chart.ErrNoChart) {
+		return fault.New(fault.Invalid, chartReferenceReason, "invalid chart reference: %w", err)
+	}
+	if err != nil {
+		return fault.New(fault.Retry, chartPackageReason, "chart '%s': %w", obj.Spec.Chart, err)
+	}
+	r.name, r.version, r.statement = s.loaded.Metadata.Name, s.loaded.Metadata.Version, s.claim.Statement
+	return nil
+}
+
+// fetch hands the chart on, with its dependencies where it is a folder.
+func (s *treeChart) fetch(ctx context.Context, obj *sourcev1.HelmChart, r *helmChartRun) error {
+	if s.packed != nil {
+		r.archive = s.packed
+		return nil
+	}
+	r.loaded = s.loaded
+	d := dependencies{c: s.c, namespace: obj.Namespace, source: s.content}
+	if err := d.complete(ctx, s.loaded, obj.Spec.Chart, 0); err != nil {
+		f, ok := errors.AsType[*fault.Fault](err)
+		if ok && f.Kind == fault.Denied {
+			return err
+		}
+		built := fault.Of(fault.New(fault.Retry, dependencyReason, "dependency build error: %w", err))
+		built.Condition = sourcev1.BuildFailedCondition
+		return built
+	}
+	return nil
+}
+
+// values reads a file of the source.
+func (s *treeChart) values(_ *helmChartRun, name string) ([]byte, error) {
+	text, err := fs.ReadFile(s.content, name)
+	if err == nil && int64(len(text)) > s.c.Charts.File {
+		return nil, fmt.Errorf("larger than %d bytes", s.c.Charts.File)
+	}
+	return text, err
+}

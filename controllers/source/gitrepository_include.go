@@ -209,7 +209,8 @@ func watchIncludes(m manager.Manager, b *builder.Builder) error {
 		}
 		return out
 	}
-	if err := m.GetFieldIndexer().IndexField(context.Background(), &sourcev1.GitRepository{}, byInclude, index); err != nil {
+	ctx := context.Background() //nolint:forbidigo // nobody waits: the index is filled when the manager runs
+	if err := m.GetFieldIndexer().IndexField(ctx, &sourcev1.GitRepository{}, byInclude, index); err != nil {
 		return fmt.Errorf("index includes: %w", err)
 	}
 	who := func(ctx context.Context, obj client.Object) []reconcile.Request {

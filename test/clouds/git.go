@@ -36,11 +36,11 @@ const azureDevOps = "499b84ac-1321-427f-aa17-267ca6975798/.default"
 func (c *Clouds) repository(w http.ResponseWriter, r *http.Request, body []byte) {
 	var allowed bool
 	user, password, basic := r.BasicAuth()
-	switch {
-	case r.Host == "dev.azure.com":
+	switch r.Host {
+	case "dev.azure.com":
 		g, ok := c.bearerOf(r)
 		allowed = ok && g.scope == azureDevOps
-	case r.Host == "github.com":
+	case "github.com":
 		g, ok := c.known(password)
 		allowed = basic && ok && user == "x-access-token" && g.scope == "contents:read"
 	default:

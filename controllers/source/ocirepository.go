@@ -91,7 +91,7 @@ func (c Config) ociAdmit(ctx context.Context, obj *sourcev1.OCIRepository, r *oc
 // ociConnect reads credentials, authorities and trusted keys.
 func (c Config) ociConnect(ctx context.Context, obj *sourcev1.OCIRepository, r *ociRun) error {
 	if obj.Spec.Verify != nil {
-		trust, err := c.ociTrust(ctx, obj)
+		trust, err := c.ociTrust(ctx, obj.Namespace, obj.Spec.Verify)
 		r.demand = r.demand.believing(trust, err)
 		if err != nil {
 			return err

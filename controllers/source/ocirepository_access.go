@@ -109,6 +109,10 @@ func (c Config) cloudLogin(ctx context.Context, obj *sourcev1.OCIRepository, pro
 	if err != nil {
 		return nil, fault.New(fault.Invalid, sourcev1.InvalidProviderConfigurationReason, "spec.url: %q is %w", host, err)
 	}
+	if obj.Spec.Insecure {
+		return nil, fault.New(fault.Invalid, sourcev1.InvalidProviderConfigurationReason,
+			"spec.insecure: the login of provider %q is not sent without TLS: remove it", provider)
+	}
 	w, err := c.workload(ctx, obj.Namespace, obj.Spec.ServiceAccountName, provider)
 	if err != nil {
 		return nil, err

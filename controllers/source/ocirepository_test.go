@@ -151,19 +151,28 @@ namespaces:
 		t.Fatal(err)
 	}
 	c := Config{IsPlatform: func(string) bool { return false }, Grants: func() parameters.Parameters { return grants }}
-	obj := &sourcev1.OCIRepository{Spec: sourcev1.OCIRepositorySpec{Verify: &sourcev1.OCIRepositoryVerification{
-		Provider: "notation", SecretRef: &meta.LocalObjectReference{Name: "mine"},
-	}}}
-	obj.Namespace = "team-a"
+	asked := &sourcev1.OCIRepositoryVerification{Provider: "notation", SecretRef: &meta.LocalObjectReference{Name: "mine"}}
 	want := verify.Policy{
 		TrustPolicy: []byte(`{"version":"1.0"}`), Keys: []verify.Key{{Name: "ca.crt", Data: []byte("-----BEGIN CERTIFICATE-----")}},
 	}
-	got, err := c.ociTrust(t.Context(), obj)
+	got, err := c.ociTrust(t.Context(), "team-a", asked)
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("trust of team-a: %v (-want +got):\n%s", err, diff)
 	}
-	obj.Namespace = "team-b"
-	if _, err := c.ociTrust(t.Context(), obj); fault.Of(err).Kind != fault.Denied {
+	if _, err := c.ociTrust(t.Context(), "team-b", asked); fault.Of(err).Kind != fault.Denied {
 		t.Errorf("trust of team-b: %v", err)
+	}
+}
+
+// TestCloudLoginsStayPrivate: the login of a cloud is not sent in clear, whatever policy allows the host.
+func TestCloudLoginsStayPrivate(t *testing.T) {
+	for provider, host := range map[string]string{
+		"aws": "123456789012.dkr.ecr.eu-central-1.amazonaws.com", "azure": "shop.azurecr.io", "gcp": "europe-docker.pkg.dev",
+	} {
+		obj := &sourcev1.OCIRepository{Spec: sourcev1.OCIRepositorySpec{Provider: provider, Insecure: true}}
+		_, err := Config{}.ociKeychain(t.Context(), obj, host)
+		if f := fault.Of(err); err == nil || f.Kind != fault.Invalid || f.Reason != sourcev1.InvalidProviderConfigurationReason {
+			t.Errorf("%s: %v", provider, err)
+		}
 	}
 }

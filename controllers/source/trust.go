@@ -60,30 +60,30 @@ const (
 	notationProvider = "notation"
 )
 
-// ociTrust reads what spec.verify of an OCIRepository refers to (spec rows S-56 to S-58).
-func (c Config) ociTrust(ctx context.Context, obj *sourcev1.OCIRepository) (verify.Policy, error) {
-	switch p := obj.Spec.Verify.Provider; p {
+// ociTrust reads what the spec.verify of something in an OCI registry refers to (spec rows S-56 to S-58).
+func (c Config) ociTrust(ctx context.Context, namespace string, v *sourcev1.OCIRepositoryVerification) (verify.Policy, error) {
+	switch p := v.Provider; p {
 	case cosignProvider:
-		return c.cosignTrust(ctx, obj)
+		return c.cosignTrust(ctx, namespace, v)
 	case notationProvider:
-		return c.notationTrust(ctx, obj)
+		return c.notationTrust(ctx, namespace, v)
 	default:
 		return verify.Policy{}, unsupported("spec.verify.provider: " + p)
 	}
 }
 
 // cosignTrust reads keys, identities and the trusted root behind them.
-func (c Config) cosignTrust(ctx context.Context, obj *sourcev1.OCIRepository) (verify.Policy, error) {
-	return c.trust(obj.Namespace, cosignKeys, func() (verify.Policy, error) {
-		data, err := c.secretData(ctx, obj.Namespace, obj.Spec.Verify.SecretRef)
+func (c Config) cosignTrust(ctx context.Context, namespace string, v *sourcev1.OCIRepositoryVerification) (verify.Policy, error) {
+	return c.trust(namespace, cosignKeys, func() (verify.Policy, error) {
+		data, err := c.secretData(ctx, namespace, v.SecretRef)
 		if err != nil {
 			return verify.Policy{}, err
 		}
 		p := verify.Policy{Keys: keys(data, ".pub")}
-		for _, m := range obj.Spec.Verify.MatchOIDCIdentity {
+		for _, m := range v.MatchOIDCIdentity {
 			p.Identities = append(p.Identities, verify.IdentityMatch{Issuer: m.Issuer, Subject: m.Subject})
 		}
-		if err := c.addTrustedRoot(ctx, &p, obj.Namespace, obj.Spec.Verify.TrustedRootSecretRef); err != nil {
+		if err := c.addTrustedRoot(ctx, &p, namespace, v.TrustedRootSecretRef); err != nil {
 			return verify.Policy{}, err
 		}
 		if len(p.Identities) > 0 && len(p.TrustedRoot) == 0 {
@@ -102,17 +102,17 @@ const trustPolicyKey = "trustpolicy.json"
 
 // notationTrust reads a trust policy with the certificates and revocation lists beside it. In a tenant's namespace it is the
 // platform's.
-func (c Config) notationTrust(ctx context.Context, obj *sourcev1.OCIRepository) (verify.Policy, error) {
-	if !c.IsPlatform(obj.Namespace) {
-		p := c.Grants().For(obj.Namespace).Verification.Notation.Policy()
+func (c Config) notationTrust(ctx context.Context, namespace string, v *sourcev1.OCIRepositoryVerification) (verify.Policy, error) {
+	if !c.IsPlatform(namespace) {
+		p := c.Grants().For(namespace).Verification.Notation.Policy()
 		if p.Empty() {
 			return verify.Policy{}, untrusting(
-				"the platform has no trust policy of Notation for namespace %q: ask the platform team to add one to the policy parameters", obj.Namespace)
+				"the platform has no trust policy of Notation for namespace %q: ask the platform team to add one to the policy parameters", namespace)
 		}
 		return p, nil
 	}
-	return c.trust(obj.Namespace, nil, func() (verify.Policy, error) {
-		data, err := c.secretData(ctx, obj.Namespace, obj.Spec.Verify.SecretRef)
+	return c.trust(namespace, nil, func() (verify.Policy, error) {
+		data, err := c.secretData(ctx, namespace, v.SecretRef)
 		if err != nil {
 			return verify.Policy{}, err
 		}

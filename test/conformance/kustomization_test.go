@@ -59,6 +59,7 @@ func TestKustomizations(t *testing.T) {
 			{"ignored fields are left to others", ksIgnore},
 			{"rules to ignore that cannot work", ksIgnoreInvalid},
 			{"the revision of the origin", ksOrigin},
+			{"a layer that was copied", ksCopiedLayer},
 			{"a run without change costs next to nothing", ksNoChange},
 		} {
 			t.Run(tc.name, func(t *testing.T) {

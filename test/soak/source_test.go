@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -32,12 +33,16 @@ type source struct {
 	object sourceObject
 	// key names the source in messages.
 	key string
-	// publish makes a generation what the object points to, and returns its revision.
+	// publish makes a generation what the object points to, and returns its revision, or nothing where only the controller
+	// computes one.
 	publish func(ctx context.Context, generation int) (string, error)
+	// read returns the generation that an artifact is of; nil means generationOf.
+	read func(artifact []byte) (int, error)
 
 	mu sync.Mutex
-	// generations are those published so far, by revision.
-	generations map[string]int
+	// generations is how many were published, and revisions those of which it is known.
+	generations int
+	revisions   map[string]int
 }
 
 // sourceObject is a Flux source.
@@ -51,15 +56,17 @@ type sourceObject interface {
 func (s *source) change(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	next := len(s.generations) + 1
+	next := s.generations + 1
 	revision, err := s.publish(ctx, next)
 	if err != nil {
 		return err
 	}
-	if s.generations == nil {
-		s.generations = map[string]int{}
+	if s.revisions == nil {
+		s.revisions = map[string]int{}
 	}
-	s.generations[revision] = next
+	if s.generations = next; revision != "" {
+		s.revisions[revision] = next
+	}
 	return nil
 }
 
@@ -67,7 +74,7 @@ func (s *source) change(ctx context.Context) error {
 func (s *source) last() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.generations)
+	return s.generations
 }
 
 // errWrong is an artifact that is not what its source's status says.
@@ -93,15 +100,20 @@ func (s *source) served(ctx context.Context, p *platform.Platform) (int, error) 
 	if got := "sha256:" + hex.EncodeToString(sum[:]); got != a.Digest {
 		return 0, fmt.Errorf("%w: revision %s has digest %s, served is %s", errWrong, a.Revision, a.Digest, got)
 	}
-	text, err := configMap(body)
+	read := s.read
+	if read == nil {
+		read = generationOf
+	}
+	generation, err := read(body)
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", errWrong, err)
 	}
 	s.mu.Lock()
-	generation, known := s.generations[a.Revision]
+	published, known := s.revisions[a.Revision]
+	last, computed := s.generations, len(s.revisions) > 0
 	s.mu.Unlock()
-	if !known || text != content.Small(generation) {
-		return 0, fmt.Errorf("%w: revision %s, published as %d, is served as\n%s", errWrong, a.Revision, generation, text)
+	if known && generation != published || !known && computed || generation > last {
+		return 0, fmt.Errorf("%w: revision %s, published as generation %d of %d, is served as %d", errWrong, a.Revision, published, last, generation)
 	}
 	return generation, nil
 }
@@ -130,20 +142,29 @@ func download(ctx context.Context, url string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(resp.Body, 16<<20))
 }
 
-// configMap returns the text of the file that tells the generation.
-func configMap(archive []byte) (string, error) {
+// generationOf reads the number in configmap.yaml of an archive, which holds nothing else.
+func generationOf(archive []byte) (int, error) {
 	z, err := gzip.NewReader(bytes.NewReader(archive))
 	if err != nil {
-		return "", err
+		return 0, err
 	}
 	for t := tar.NewReader(z); ; {
 		header, err := t.Next()
 		if err != nil {
-			return "", fmt.Errorf("no configmap.yaml: %w", err)
+			return 0, fmt.Errorf("no configmap.yaml: %w", err)
 		}
-		if header.Name == "configmap.yaml" || strings.HasSuffix(header.Name, "/configmap.yaml") {
-			text, err := io.ReadAll(io.LimitReader(t, 1<<20))
-			return string(text), err
+		if header.Name != "configmap.yaml" && !strings.HasSuffix(header.Name, "/configmap.yaml") {
+			continue
 		}
+		text, err := io.ReadAll(io.LimitReader(t, 1<<20))
+		if err != nil {
+			return 0, err
+		}
+		_, number, _ := strings.Cut(string(text), "number: \"")
+		n, err := strconv.Atoi(strings.TrimSuffix(number, "\"\n"))
+		if err != nil || content.Small(n) != string(text) {
+			return 0, fmt.Errorf("damaged text %q", text)
+		}
+		return n, nil
 	}
 }

@@ -35,6 +35,9 @@ func TestRender(t *testing.T) {
 				ServiceAccount: "sluice-platform", ClusterRole: "cluster-admin",
 			}, install())
 		},
+		"identities": func() ([]client.Object, error) {
+			return rbac.RenderTenant(rbac.Tenant{Namespace: "team-a", SourceAccounts: []string{"fetcher", "charts", "fetcher"}}, install())
+		},
 		"source":    func() ([]client.Object, error) { return rbac.RenderController(rbac.Source, install()) },
 		"kustomize": func() ([]client.Object, error) { return rbac.RenderController(rbac.Kustomize, install()) },
 	}
@@ -115,6 +118,12 @@ func TestRenderRefuses(t *testing.T) {
 		},
 		"an empty ServiceAccount": func() ([]client.Object, error) {
 			return rbac.RenderTenant(rbac.Tenant{Namespace: "a", ServiceAccounts: []string{""}}, install())
+		},
+		"a wildcard ServiceAccount of sources": func() ([]client.Object, error) {
+			return rbac.RenderTenant(rbac.Tenant{Namespace: "a", SourceAccounts: []string{"*"}}, install())
+		},
+		"a controller's ServiceAccount for sources": func() ([]client.Object, error) {
+			return rbac.RenderTenant(rbac.Tenant{Namespace: "flux-system", SourceAccounts: []string{"source-controller"}}, install())
 		},
 		"no namespace": func() ([]client.Object, error) {
 			return rbac.RenderTenant(rbac.Tenant{ServiceAccounts: []string{"deploy"}}, install())

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/fluxcd/pkg/apis/meta"
@@ -82,7 +83,11 @@ func (c Config) bucketAdmit(ctx context.Context, obj *sourcev1.Bucket, r *bucket
 
 // bucketURL is how policy and people name a bucket.
 func bucketURL(obj *sourcev1.Bucket) string {
-	return "bucket://" + obj.Spec.Endpoint + "/" + obj.Spec.BucketName
+	_, host, found := strings.Cut(obj.Spec.Endpoint, "://")
+	if !found {
+		host = obj.Spec.Endpoint
+	}
+	return "bucket://" + strings.TrimSuffix(host, "/") + "/" + obj.Spec.BucketName
 }
 
 // bucketPublish archives the objects and makes them the artifact.

@@ -17,15 +17,15 @@ import (
 
 // bucketConnect reads credentials and authorities.
 func (c Config) bucketConnect(ctx context.Context, obj *sourcev1.Bucket, r *bucketRun) error {
-	service, err := c.bucketService(ctx, obj)
-	if err != nil {
+	config := bucket.Config{Bucket: obj.Spec.BucketName, Prefix: obj.Spec.Prefix, UserAgent: c.UserAgent}
+	var err error
+	if config.Proxy, err = c.proxy(ctx, obj.Namespace, obj.Spec.ProxySecretRef); err != nil {
 		return err
 	}
-	config := bucket.Config{Bucket: obj.Spec.BucketName, Prefix: obj.Spec.Prefix, Service: service, UserAgent: c.UserAgent}
 	if config.TLS, err = c.bucketTLS(ctx, obj.Namespace, obj.Spec.CertSecretRef); err != nil {
 		return err
 	}
-	if config.Proxy, err = c.proxy(ctx, obj.Namespace, obj.Spec.ProxySecretRef); err != nil {
+	if config.Service, err = c.bucketService(ctx, obj, config.Proxy); err != nil {
 		return err
 	}
 	if r.client, err = bucket.New(config); err != nil {
@@ -42,39 +42,75 @@ func (c Config) bucketTLS(ctx context.Context, namespace string, ref *meta.Local
 }
 
 // bucketService returns the dialect of the provider, with the credential (spec rows S-70 and S-71).
-func (c Config) bucketService(ctx context.Context, obj *sourcev1.Bucket) (bucket.Service, error) {
-	switch spec := obj.Spec; {
-	case spec.Provider != "" && spec.Provider != sourcev1.BucketProviderGeneric:
-		return nil, unsupported("spec.provider: " + spec.Provider)
-	case spec.ServiceAccountName != "":
-		return nil, unsupported("spec.serviceAccountName")
-	case spec.STS != nil:
-		return nil, unsupported("spec.sts")
+func (c Config) bucketService(ctx context.Context, obj *sourcev1.Bucket, proxy transport.Proxy) (bucket.Service, error) {
+	switch obj.Spec.Provider {
+	case sourcev1.BucketProviderAmazon:
+		return c.awsBucket(ctx, obj)
+	case sourcev1.BucketProviderGoogle:
+		return c.googleBucket(ctx, obj)
+	case sourcev1.BucketProviderAzure:
+		return c.azureBucket(ctx, obj)
 	}
-	config := bucket.S3Config{
+	switch sts := obj.Spec.STS; {
+	case obj.Spec.SecretRef != nil:
+		return c.keyBucket(ctx, obj)
+	case sts == nil:
+		return bucket.NewS3(c.s3(obj)) // as nobody
+	case sts.Provider == sourcev1.STSProviderLDAP:
+		return c.ldapBucket(ctx, obj, proxy)
+	default:
+		return nil, fault.New(fault.Invalid, sourcev1.InvalidSTSConfigurationReason,
+			"STS provider '%s' is not supported for '%s' bucket provider", sts.Provider, sourcev1.BucketProviderGeneric)
+	}
+}
+
+// s3 is where a store is that speaks the API of S3.
+func (c Config) s3(obj *sourcev1.Bucket) bucket.S3Config {
+	return bucket.S3Config{
 		Endpoint: obj.Spec.Endpoint, Insecure: obj.Spec.Insecure, Bucket: obj.Spec.BucketName, Region: obj.Spec.Region,
 		Digests: c.Backend, Now: c.Now,
 	}
-	if obj.Spec.SecretRef != nil {
-		cred, err := c.accessKey(ctx, obj.Namespace, obj.Spec.SecretRef)
-		if err != nil {
-			return nil, err
-		}
-		config.Credential = func(context.Context) (cloud.AWSCredential, error) { return cred, nil }
+}
+
+// keyBucket reads a store with the access key of a Secret.
+func (c Config) keyBucket(ctx context.Context, obj *sourcev1.Bucket) (bucket.Service, error) {
+	data, err := c.secretData(ctx, obj.Namespace, obj.Spec.SecretRef)
+	if err != nil {
+		return nil, err
+	}
+	id, secret := string(data["accesskey"]), string(data["secretkey"])
+	if id == "" || secret == "" {
+		return nil, fault.New(fault.Retry, sourcev1.AuthenticationFailedReason,
+			"invalid '%s' secret data: required fields 'accesskey' and 'secretkey'", obj.Spec.SecretRef.Name)
+	}
+	config := c.s3(obj)
+	config.Credential = func(context.Context) (cloud.AWSCredential, error) {
+		return cloud.NewAWSCredential(id, cloud.Secret(secret), ""), nil
 	}
 	return bucket.NewS3(config)
 }
 
-// accessKey reads a Secret with an access key.
-func (c Config) accessKey(ctx context.Context, namespace string, ref *meta.LocalObjectReference) (cloud.AWSCredential, error) {
-	data, err := c.secretData(ctx, namespace, ref)
+// ldapBucket reads a store with an access key that its token service gives to who is in a directory.
+func (c Config) ldapBucket(ctx context.Context, obj *sourcev1.Bucket, proxy transport.Proxy) (bucket.Service, error) {
+	sts := obj.Spec.STS
+	data, err := c.secretData(ctx, obj.Namespace, sts.SecretRef)
 	if err != nil {
-		return cloud.AWSCredential{}, err
+		return nil, err
 	}
-	id, secret := string(data["accesskey"]), string(data["secretkey"])
-	if id == "" || secret == "" {
-		return cloud.AWSCredential{}, fault.New(fault.Retry, sourcev1.AuthenticationFailedReason,
-			"invalid '%s' secret data: required fields 'accesskey' and 'secretkey'", ref.Name)
+	name, password := string(data["username"]), string(data["password"])
+	if sts.SecretRef != nil && (name == "" || password == "") {
+		return nil, fault.New(fault.Retry, sourcev1.AuthenticationFailedReason,
+			"invalid '%s' secret data for '%s' STS provider: required fields username, password", sts.SecretRef.Name, sts.Provider)
 	}
-	return cloud.NewAWSCredential(id, cloud.Secret(secret), ""), nil
+	service := bucket.LDAP{Endpoint: sts.Endpoint, Username: name, Password: cloud.Secret(password), Proxy: proxy, UserAgent: c.UserAgent}
+	if service.TLS, err = c.bucketTLS(ctx, obj.Namespace, sts.CertSecretRef); err != nil {
+		return nil, err
+	}
+	cred, _, err := service.Credential(ctx)
+	if err != nil {
+		return nil, err
+	}
+	config := c.s3(obj)
+	config.Credential = func(context.Context) (cloud.AWSCredential, error) { return cred, nil }
+	return bucket.NewS3(config)
 }

@@ -19,6 +19,7 @@ const (
 	ReasonOperationFailed      = "BucketOperationFailed"
 	ReasonAuthenticationFailed = "AuthenticationFailed"
 	ReasonURLInvalid           = "URLInvalid"
+	ReasonInvalidConfiguration = "InvalidProviderConfiguration"
 	ReasonStorageFailed        = "ArchiveOperationFailed"
 )
 

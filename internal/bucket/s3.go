@@ -117,6 +117,15 @@ func ownHost(host, bucket string) bool {
 	return amazonHost.MatchString(host) || strings.HasSuffix(host, ".aliyuncs.com")
 }
 
+// HostRegion is the region that stands in an endpoint of AWS, and empty for every other.
+func HostRegion(endpoint string) string {
+	u, err := parseEndpoint(endpoint, false)
+	if err != nil {
+		return ""
+	}
+	return hostRegion(u.Hostname())
+}
+
 // hostRegion is the region in the name of a host of AWS.
 func hostRegion(host string) string {
 	if parts := amazonHost.FindStringSubmatch(host); parts != nil {

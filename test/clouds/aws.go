@@ -146,7 +146,11 @@ func (c *Clouds) signed(r *http.Request, body []byte, region, service string) (g
 		}
 		headers.WriteString(name + ":" + strings.TrimSpace(value) + "\n")
 	}
-	canonical := strings.Join([]string{r.Method, r.URL.Path, sorted(query), headers.String(), s.headers, hexSum(body)}, "\n")
+	path := r.URL.Path
+	if service == "s3" { // whose keys are any text
+		path = strings.ReplaceAll(escape(path), "%2F", "/")
+	}
+	canonical := strings.Join([]string{r.Method, path, sorted(query), headers.String(), s.headers, hexSum(body)}, "\n")
 	key := []byte("AWS4" + g.secret)
 	for _, part := range []string{date.Format("20060102"), region, service, "aws4_request", "AWS4-HMAC-SHA256\n" + s.date + "\n" + scope + "\n" + hexSum([]byte(canonical))} {
 		mac := hmac.New(sha256.New, key)

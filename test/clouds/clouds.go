@@ -38,6 +38,8 @@ type Config struct {
 	Git http.Handler
 	// Registry serves the registries of the clouds to whom they let in.
 	Registry http.Handler
+	// Storage is what the object stores hold.
+	Storage Storage
 	// App is a GitHub App.
 	App App
 }
@@ -103,7 +105,7 @@ func (c *Clouds) certificate(t testing.TB) (cert, key []byte) {
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "clouds"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 		DNSNames: []string{
-			"*.eu-central-1.amazonaws.com", "*.cn-north-1.amazonaws.com.cn", "*.googleapis.com", "login.microsoftonline.com", "management.azure.com",
+			"*.eu-central-1.amazonaws.com", "*.cn-north-1.amazonaws.com.cn", "*.googleapis.com", "*.s3.eu-central-1.amazonaws.com", "*.blob.core.windows.net", "login.microsoftonline.com", "management.azure.com",
 			"login.microsoftonline.us", "management.usgovcloudapi.net", "dev.azure.com", "github.com", "api.github.com",
 			"*.ecr.eu-central-1.amazonaws.com", "*.dkr.ecr.eu-central-1.amazonaws.com", "*.dkr.ecr-fips.eu-central-1.amazonaws.com",
 			"api.ecr-public.us-east-1.amazonaws.com", "shop.azurecr.io", "europe-docker.pkg.dev",
@@ -188,6 +190,10 @@ func (c *Clouds) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.repository(w, r, body)
 	case r.Host == "api.github.com":
 		c.github(w, r)
+	case strings.Contains(r.Host, ".s3.") && strings.Contains(r.Host, ".amazonaws."):
+		c.s3(w, r, body)
+	case strings.HasSuffix(r.Host, ".blob.core.windows.net"):
+		c.blobs(w, r)
 	case strings.HasPrefix(r.Host, "eks."):
 		c.eks(w, r, body)
 	case strings.HasSuffix(r.Host, ".googleapis.com"):

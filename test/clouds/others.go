@@ -19,6 +19,10 @@ func (c *Clouds) google(w http.ResponseWriter, r *http.Request, body []byte) {
 	switch host, _, _ := strings.Cut(r.Host, "."); host {
 	case "sts":
 		c.federate(w, r, body)
+	case "storage":
+		c.gcs(w, r)
+	case "oauth2":
+		c.oauth(w, body)
 	case "iamcredentials":
 		c.become(w, r, body)
 	case "container":
@@ -101,6 +105,15 @@ func (c *Clouds) GKEUser(token string) string {
 func (c *Clouds) entra(w http.ResponseWriter, r *http.Request, body []byte) {
 	form, err := url.ParseQuery(string(body))
 	parts := strings.Split(r.URL.Path, "/")
+	if secret := form.Get("client_secret"); secret != "" { // an application with a secret of its own
+		if secret != c.config.Storage.Secrets[form.Get("client_id")] {
+			answer(w, http.StatusUnauthorized, map[string]any{"error": "invalid_client", "error_codes": []int{7000215}})
+			return
+		}
+		token := c.give("eyJ0.", grant{who: form.Get("client_id"), scope: form.Get("scope"), expires: time.Now().Add(time.Hour)})
+		answer(w, http.StatusOK, map[string]any{"access_token": token, "expires_in": 3599, "token_type": "Bearer"})
+		return
+	}
 	switch {
 	case err != nil || r.Method != http.MethodPost || len(parts) != 5 || strings.Join(parts[2:], "/") != "oauth2/v2.0/token" || form.Get("grant_type") != "client_credentials" ||
 		form.Get("client_assertion_type") != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" || !strings.HasSuffix(form.Get("scope"), "/.default"):

@@ -30,7 +30,8 @@ type bucketBed struct {
 	store                        *objectstore.Server
 	open, hostile, basic, mutual *objectstore.Front
 	target                       *objectstore.Front // where nobody must be led to
-	moving                       sync.Map           // what a bucket does before its next object is got
+	identity                     transport.ServerTLSOptions
+	moving                       sync.Map // what a bucket does before its next object is got
 }
 
 func newBucketBed(t *testing.T) *bucketBed {
@@ -47,6 +48,7 @@ func newBucketBed(t *testing.T) *bucketBed {
 	if b.cert, b.key, err = b.authority.Issue("client"); err != nil {
 		t.Fatal(err)
 	}
+	b.identity = secure
 	mutual := secure
 	mutual.ClientCA = b.authority.CA
 	b.open = b.store.Front(t, objectstore.FrontOptions{})

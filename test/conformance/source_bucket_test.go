@@ -36,7 +36,7 @@ func TestBuckets(t *testing.T) {
 	t.Run("all", func(t *testing.T) {
 		for name, run := range map[string]func(*testing.T, *bucketBed){
 			"access": testBucketAccess, "failures": testBucketFailures, "content": testBucketContent, "changes": testBucketChanges,
-			"hostile": testBucketHostile, "life": testBucketLife, "tenant": testBucketTenant,
+			"hostile": testBucketHostile, "life": testBucketLife, "tenant": testBucketTenant, "sts": testBucketSTS,
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()

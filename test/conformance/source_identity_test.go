@@ -216,7 +216,8 @@ func newIdentityBed(t *testing.T, gates string) *identityBed {
 			r.SetURL(images)
 			r.Out.SetBasicAuth(sourceUser, sourcePassword)
 		}},
-		App: clouds.App{ID: "7", Owner: "shop", Installation: 77, Key: &key.PublicKey},
+		Storage: bucketStorage(&key.PublicKey),
+		App:     clouds.App{ID: "7", Owner: "shop", Installation: 77, Key: &key.PublicKey},
 		Git: &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(target)
 			_, rest, _ := strings.Cut(r.In.URL.Path, "/app")
@@ -236,7 +237,8 @@ func newIdentityBed(t *testing.T, gates string) *identityBed {
 			return fmt.Sprintf("apiVersion: policy.sluice.dev/v1alpha1\nkind: PolicyParameters\nnamespaces:\n  %s:\n    serviceAccounts: [fetcher, stranger, deployer, puller]\n    sources: [{url: https://dev.azure.com/}, "+
 				"{url: https://dev.azure.com.example/}, {url: https://github.com/}, {url: https://github.com.example/}, {url: https://git-codecommit.eu-central-1.amazonaws.com/}, "+
 				"{url: https://git-codecommit.eu-central-1.amazonaws.com.example/}, {url: \"oci://123456789012.dkr.ecr.eu-central-1.amazonaws.com\"}, "+
-				"{url: \"oci://shop.azurecr.io\"}, {url: \"oci://europe-docker.pkg.dev\"}, {url: \"oci://registry.example\"}, {url: %q}]\n"+
+				"{url: \"oci://shop.azurecr.io\"}, {url: \"oci://europe-docker.pkg.dev\"}, {url: \"oci://registry.example\"}, {url: \"bucket://s3.eu-central-1.amazonaws.com/shop\"}, "+
+				"{url: \"bucket://storage.googleapis.com/shop\"}, {url: \"bucket://shop.blob.core.windows.net/shop\"}, {url: \"bucket://elsewhere.example/shop\"}, {url: %q}]\n"+
 				"    transport: {allowPlainHTTP: [%q]}\n    verification: {required: false}\n", tenants[0], b.images.URL(), b.images.Host())
 		},
 	})

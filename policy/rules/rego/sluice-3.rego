@@ -24,8 +24,11 @@ package sluice.rules["sluice-3"]
 import data.sluice.subject
 import data.sluice.url
 
+# An endpoint may carry the scheme that spec.insecure says.
+endpoint := regex.replace(object.get(input.object, ["spec", "endpoint"], ""), `^https?://`, "")
+
 address := sprintf("bucket://%v/%v", [
-	object.get(input.object, ["spec", "endpoint"], ""),
+	trim_suffix(endpoint, "/"),
 	object.get(input.object, ["spec", "bucketName"], ""),
 ]) if input.object.kind == "Bucket"
 
@@ -46,6 +49,19 @@ deny contains message if {
 		subject.namespace,
 	])
 }
+
+# MinIO's token service is given a password.
+deny contains message if {
+	input.object.kind == "Bucket"
+	sts := object.get(input.object, ["spec", "sts"], {})
+	object.get(sts, "provider", "") != "aws"
+	raw := object.get(sts, "endpoint", "")
+	raw != ""
+	not served(raw)
+	message := sprintf("the token service in spec.sts.endpoint is not allowed for namespace %q", [subject.namespace])
+}
+
+served(raw) if allowed(url.read(raw))
 
 allowed(found) if {
 	some origin in subject.owner.sources

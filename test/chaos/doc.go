@@ -9,7 +9,8 @@
 //	go test ./test/chaos -chaos.seed=42                               one run again
 //
 // TestKills kills processes. TestFaults puts a storm of test/faultproxy between them and the API server. TestOutages also kills
-// the API server, of a control plane of its own, and compacts etcd while it is down. The other tests hold one fault at one point
+// the API server, of a control plane of its own, and compacts etcd while it is down. TestStoreOutlastsKills kills the source
+// controller and damages its store between two lives. The other tests hold one fault at one point
 // for as long as they like, and want nothing orphaned or forgotten by it.
 //
 // A seed fixes what is committed, which process is killed after how many of its writes, when an object of somebody else takes a

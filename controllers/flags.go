@@ -90,7 +90,7 @@ func (c *Config) bindOwn(fs *pflag.FlagSet) {
 	fs.StringVar(&c.PolicyParameters, "policy-parameters", c.PolicyParameters, "file of tenant parameters, keyed by namespace (docs/policy.md)")
 	fs.StringVar(&c.SigstoreTrustedRoot, "sigstore-trusted-root", c.SigstoreTrustedRoot,
 		"file with the trusted_root.json of Sigstore, for sources of the platform that name identities and no root; nothing is ever downloaded")
-	fs.StringVar(&c.StateDir, "state-dir", c.StateDir, "folder of the ledger and the platform's key")
+	fs.StringVar(&c.StateDir, "state-dir", c.StateDir, "folder of the ledger, the platform's key and the mirrors of Git repositories")
 	fs.StringVar(&c.StatementKey, "statement-key", c.StatementKey, "private key that signs artifact statements; empty makes one below --state-dir")
 	fs.StringSliceVar(&c.StatementTrust, "statement-trust", c.StatementTrust, "public keys whose artifact statements are believed; empty believes the key below --state-dir")
 	fs.DurationVar(&c.AuditPeriod, "audit-period", c.AuditPeriod, "how often applied objects are compared with the cluster although watches vouch for them; 0 means never")

@@ -24,7 +24,7 @@ func TestKustomizations(t *testing.T) {
 			{"a set that breaks keeps the last good state", ksBrokenSets},
 			{"what no set should name is refused", ksRefusedSets},
 			{"a forged source status is refused", ksForgedStatus},
-			{"a damaged artifact is refused", ksDamagedArtifact},
+			{"a damaged artifact is mended, not applied", ksDamagedArtifact},
 			{"secrets stay secret", ksSecretsStaySecret},
 			{"fields of the spec reach the objects", ksSpecReachesObjects},
 			{"variables are read as the tenant", ksVariables},

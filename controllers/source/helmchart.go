@@ -40,6 +40,7 @@ type helmChartRun struct {
 	harness.Notes
 
 	origin verify.Origin
+	demand demand
 	supply chartSupplier
 	from   verify.Material // the source's artifact; none where the source is a registry
 	held   meta.Artifact
@@ -83,14 +84,14 @@ func (c Config) HelmCharts() harness.Loop[*sourcev1.HelmChart, helmChartRun] {
 			return harness.Fields{Suspended: obj.Spec.Suspend, ObservedGeneration: &obj.Status.ObservedGeneration, Request: &obj.Status.ReconcileRequestStatus}
 		},
 		Close: (*helmChartRun).close,
-		Stages: []harness.Stage[*sourcev1.HelmChart, helmChartRun]{
+		Stages: withholding([]harness.Stage[*sourcev1.HelmChart, helmChartRun]{
 			{Name: "admit", Reason: meta.FailedReason, Run: c.helmChartAdmit},
 			{Name: "source", Fails: sourcev1.FetchFailedCondition, Reason: sourceUnavailableReason, Run: c.helmChartSource},
 			{Name: "resolve", Fails: sourcev1.FetchFailedCondition, Reason: chartReferenceReason, Run: c.helmChartResolve},
 			{Name: "fetch", Phase: helmChartPhase, Fails: sourcev1.FetchFailedCondition, Reason: chartPullReason, Run: helmChartFetch},
 			{Name: "build", Fails: sourcev1.BuildFailedCondition, Reason: chartPackageReason, Run: c.helmChartBuild},
 			{Name: "publish", Fails: sourcev1.StorageOperationFailedCondition, Reason: sourcev1.ArchiveOperationFailedReason, Run: c.helmChartPublish},
-		},
+		}, c.helmChartWithhold),
 		Success: helmChartSuccess,
 		Finalize: func(_ context.Context, obj *sourcev1.HelmChart, _ *harness.Notes) error {
 			return c.remove(sourcev1.HelmChartKind, obj)
@@ -147,6 +148,9 @@ func (c Config) unchangedChart(obj *sourcev1.HelmChart, r *helmChartRun) error {
 		r.used = strings.Split(kept[keptValues], "\n")
 	}
 	r.statement = r.claim.Statement
+	if r.demand.asked && !c.met(r.demand, r.claim) {
+		return fault.New(fault.Retry, chartVerificationReason, "the chart in store is not verified by today's trust")
+	}
 	if err := c.keepChart(obj, r); err != nil {
 		return err
 	}

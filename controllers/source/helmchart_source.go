@@ -27,11 +27,11 @@ func (c Config) chartSupplier(ctx context.Context, obj *sourcev1.HelmChart, r *h
 		if err := c.chartSource(ctx, kind, key, repository); err != nil {
 			return nil, err
 		}
-		if obj.Spec.Verify != nil {
-			return nil, unsupported("spec.verify of a chart from a HelmRepository that is not of type oci")
-		}
 		if isRegistry(repository) {
-			return nil, unsupported("a HelmRepository of type oci as the source of a HelmChart")
+			return c.registrySupplier(ctx, obj, r, repository)
+		}
+		if r.demand.asked = obj.Spec.Verify != nil; r.demand.asked {
+			return nil, unsupported("spec.verify of a chart from a HelmRepository that is not of type oci")
 		}
 		if err := c.sourceArtifact(ctx, r, helmOrigin(repository), demand{}); err != nil {
 			return nil, err

@@ -150,3 +150,18 @@ func Range(versions string) (*semver.Constraints, error) {
 	}
 	return c, nil
 }
+
+// Highest returns the tag with the highest version in a range. A tag cannot hold a plus: Helm writes "_" for it.
+func Highest(tags []string, wanted *semver.Constraints) (tag string, ok bool) {
+	var best *semver.Version
+	for _, t := range tags {
+		v, err := semver.StrictNewVersion(strings.TrimPrefix(strings.ReplaceAll(t, "_", "+"), "v"))
+		if err != nil || !wanted.Check(v) {
+			continue
+		}
+		if best == nil || v.GreaterThan(best) || v.Equal(best) && t > tag {
+			best, tag = v, t
+		}
+	}
+	return tag, best != nil
+}

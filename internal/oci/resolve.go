@@ -80,6 +80,17 @@ func filterText(ref Reference) string {
 	return fmt.Sprintf(" and semverFilter %q", ref.SemverFilter)
 }
 
+// Tags returns the tags of the repository, in the registry's order.
+func (c *Client) Tags(ctx context.Context) ([]string, error) {
+	ctx, cancel := c.bound(ctx)
+	defer cancel()
+	tags, err := c.tags(ctx)
+	if err != nil {
+		return nil, fault.New(fault.Retry, reasonRead, "list tags of %q: %w", c.Repository(), err)
+	}
+	return tags, nil
+}
+
 // tags reads the list page by page, up to the bound. A list beyond it is an error: the highest version might be in the rest.
 func (c *Client) tags(ctx context.Context) ([]string, error) {
 	lister, err := c.session.puller.Lister(ctx, c.repo)

@@ -25,6 +25,7 @@ func TestSources(t *testing.T) {
 		"helm repository":    testHelmRepository,
 		"helm chart":         testHelmChart,
 		"helm chart of Git":  testTreeChart,
+		"helm chart of OCI":  testRegistryChart,
 		"cosign":             testCosign,
 		"notation":           testNotation,
 		"registries":         testRegistries,

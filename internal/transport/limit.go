@@ -3,7 +3,10 @@
 package transport
 
 import (
+	"context"
+	"crypto/tls"
 	"net"
+	"net/http"
 	"sync"
 )
 
@@ -11,7 +14,9 @@ import (
 type ListenerLimits struct {
 	// Total is how many are open at once; more wait until one ends. Zero means 1024.
 	Total int
-	// PerHost is how many of them one host may have; more of that host are closed at once. Zero means a quarter of Total.
+	// PerHost is how many of them one host may have; more of that host are closed at once. Zero means half of Total. A server by
+	// NewServer answers but once on those beyond a quarter of it, so that connections left idle do not use it up: clients there
+	// are that make a connection for each download and leave it open.
 	PerHost int
 }
 
@@ -22,7 +27,7 @@ func LimitListener(l net.Listener, limits ListenerLimits) net.Listener {
 		limits.Total = 1024
 	}
 	if limits.PerHost == 0 {
-		limits.PerHost = max(1, limits.Total/4)
+		limits.PerHost = max(1, limits.Total/2)
 	}
 	return &limitedListener{
 		Listener: l, perHost: limits.PerHost, turns: make(chan struct{}, limits.Total), closed: make(chan struct{}), hosts: map[string]int{},
@@ -55,8 +60,8 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 			return nil, err
 		}
 		host := hostOf(conn)
-		if l.enter(host) {
-			return &limitedConn{Conn: conn, leave: func() { l.leave(host) }}, nil
+		if nth, ok := l.enter(host); ok {
+			return &limitedConn{Conn: conn, crowded: nth > l.perHost/4, leave: func() { l.leave(host) }}, nil
 		}
 		_ = conn.Close() // it has not been heard
 	}
@@ -68,14 +73,15 @@ func (l *limitedListener) Close() error {
 	return l.Listener.Close()
 }
 
-func (l *limitedListener) enter(host string) bool {
+// enter counts a connection, and returns how many the host has with it.
+func (l *limitedListener) enter(host string) (nth int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.hosts[host] >= l.perHost {
-		return false
+		return 0, false
 	}
 	l.hosts[host]++
-	return true
+	return l.hosts[host], true
 }
 
 func (l *limitedListener) leave(host string) {
@@ -98,12 +104,37 @@ func hostOf(conn net.Conn) string {
 // limitedConn gives its turn back once.
 type limitedConn struct {
 	net.Conn
-	once  sync.Once
-	leave func()
+	crowded bool // its host has many
+	once    sync.Once
+	leave   func()
 }
 
 // Close implements net.Conn.
 func (c *limitedConn) Close() error {
 	defer c.once.Do(c.leave)
 	return c.Conn.Close()
+}
+
+// crowdedKey is where a request's context says that its connection is one of many.
+type crowdedKey struct{}
+
+// noteCrowd is an http.Server's ConnContext.
+func noteCrowd(ctx context.Context, conn net.Conn) context.Context {
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	if limited, ok := conn.(*limitedConn); ok && limited.crowded {
+		return context.WithValue(ctx, crowdedKey{}, true)
+	}
+	return ctx
+}
+
+// onceInACrowd ends a connection that is one of many with its first answer.
+func onceInACrowd(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.Context().Value(crowdedKey{}) != nil {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, req)
+	})
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"testing"
 	"time"
 
@@ -85,5 +86,45 @@ func TestLimitListener(t *testing.T) {
 	}
 	if _, err := greeted(t, "127.0.0.4", to); err == nil {
 		t.Error("closing twice has made room for two")
+	}
+}
+
+// Clients that make a connection for each download, and leave it open, do not keep themselves out.
+func TestIdleConnectionsDoNotUseUpALimit(t *testing.T) {
+	inner, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := transport.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "hello")
+	}), transport.ServerOptions{})
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(transport.LimitListener(inner, transport.ListenerLimits{Total: 16, PerHost: 8})) }()
+	t.Cleanup(func() {
+		_ = server.Close()
+		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
+	})
+	for i := range 40 {
+		client, err := transport.NewClient(transport.ClientOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(client.CloseIdleConnections)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+inner.Addr().String(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatalf("download %d: %v", i+1, err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if err != nil || string(body) != "hello" {
+			t.Fatalf("download %d: %q %v", i+1, body, err)
+		}
+		time.Sleep(5 * time.Millisecond) // the server has seen the connection end
 	}
 }

@@ -25,7 +25,8 @@ type ServerOptions struct {
 func NewServer(handler http.Handler, o ServerOptions) *http.Server {
 	return &http.Server{
 		Addr:              o.Addr,
-		Handler:           handler,
+		Handler:           onceInACrowd(handler),
+		ConnContext:       noteCrowd,
 		TLSConfig:         o.TLS,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       cmp.Or(o.ReadTimeout, time.Minute),

@@ -28,7 +28,7 @@ bin/testbed build >/dev/null
 echo "test: 3 of 5: tests in FIPS mode on"
 bin/testbed exec -- env FIPSEXEC_MODE=on bash -euc '
 	go test -exec "$0/hack/fipsexec" $(go list ./... | grep -v /sluice/test/)
-	go test -exec "$0/hack/fipsexec" -count=1 -p 1 ./test/...' "$root"
+	go test -exec "$0/hack/fipsexec" -count=1 -p 1 -timeout 20m ./test/...' "$root"
 
 echo "test: 4 of 5: tests in FIPS mode only"
 bin/testbed exec -- env FIPSEXEC_MODE=only go test -exec "$root/hack/fipsexec" \

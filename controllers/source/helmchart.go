@@ -54,6 +54,7 @@ type helmChartRun struct {
 	loaded    *chart.Chart // where the archive has to be packed anew
 	used      []string     // the values files that were merged
 	packed    bool
+	remote    bool // some dependencies came from elsewhere than the source
 }
 
 // chartSupplier gets charts from one kind of source.
@@ -115,6 +116,7 @@ const (
 	keptChart      = "chart"
 	keptPacked     = "packed"
 	keptValues     = "values"
+	keptRemote     = "remote"
 )
 
 // helmChartSource finds the source. Where neither its artifact nor the spec has changed since the chart in store was made, nothing
@@ -143,7 +145,7 @@ func inputs(obj *sourcev1.HelmChart, r *helmChartRun) string {
 func (c Config) unchangedChart(obj *sourcev1.HelmChart, r *helmChartRun) error {
 	key := artifact.KeyOf(r.origin)
 	kept := c.Store.Kept(key)
-	r.name, r.version, r.packed = kept[keptChart], r.held.Revision, kept[keptPacked] != ""
+	r.name, r.version, r.packed, r.remote = kept[keptChart], r.held.Revision, kept[keptPacked] != "", kept[keptRemote] != ""
 	if kept[keptValues] != "" {
 		r.used = strings.Split(kept[keptValues], "\n")
 	}
@@ -164,6 +166,9 @@ func (c Config) keepChart(obj *sourcev1.HelmChart, r *helmChartRun) error {
 	}
 	if r.packed {
 		kept[keptPacked] = "yes"
+	}
+	if r.remote {
+		kept[keptRemote] = "yes"
 	}
 	if err := c.Store.Keep(artifact.KeyOf(r.origin), kept); err != nil {
 		return fault.New(fault.Retry, sourcev1.ArchiveOperationFailedReason, "%w", err)
@@ -188,7 +193,7 @@ func (c Config) helmChartResolve(ctx context.Context, obj *sourcev1.HelmChart, r
 	}
 	kept := c.Store.Kept(artifact.KeyOf(r.origin))
 	if r.whole && r.held.Revision == r.version && kept[keptChart] == r.name && kept[keptGeneration] == strconv.FormatInt(obj.Generation, 10) &&
-		r.claim.Statement.Trust == r.statement.Trust {
+		(r.claim.Statement.Trust == r.statement.Trust || kept[keptRemote] != "") {
 		return c.unchangedChart(obj, r)
 	}
 	r.NewWork()

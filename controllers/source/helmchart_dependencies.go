@@ -34,6 +34,7 @@ type dependencies struct {
 	namespace string
 	source    fs.FS
 	count     int
+	remote    bool // some came from elsewhere
 }
 
 // complete puts the dependencies that a chart lacks into its charts/ folder.
@@ -107,6 +108,7 @@ func (d *dependencies) addRemote(ctx context.Context, c *chart.Chart, one chart.
 	if err != nil {
 		return err
 	}
+	d.remote = true
 	c.BundleArchive(v.Name, v.Version, archive)
 	return nil
 }

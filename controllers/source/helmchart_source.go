@@ -7,12 +7,14 @@ import (
 	"errors"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 
 	"sluice.dev/sluice/controllers/internal/artifact"
+	"sluice.dev/sluice/controllers/internal/status"
 	"sluice.dev/sluice/internal/fault"
 	"sluice.dev/sluice/internal/transport"
 	"sluice.dev/sluice/internal/verify"
@@ -43,6 +45,9 @@ func (c Config) chartSupplier(ctx context.Context, obj *sourcev1.HelmChart, r *h
 		if err := c.chartSource(ctx, kind, key, repository); err != nil {
 			return nil, err
 		}
+		withdrawn := repository.Spec.Verification != nil && repository.Status.Artifact == nil &&
+			status.Is(repository.Status.Conditions, sourcev1.SourceVerifiedCondition, metav1.ConditionFalse)
+		r.demand = demand{asked: withdrawn, other: withdrawn} // what was made of it goes with it (weakness W32)
 		origin := verify.Origin{Kind: kind, Namespace: key.Namespace, Name: key.Name, UID: string(repository.UID), URL: transport.RedactURL(repository.Spec.URL)}
 		return c.treeSupplier(ctx, r, origin, repository.Spec.Verification != nil)
 	case sourcev1.BucketKind:

@@ -74,6 +74,9 @@ func (s *treeChart) fetch(ctx context.Context, obj *sourcev1.HelmChart, r *helmC
 		built.Condition = sourcev1.BuildFailedCondition
 		return built
 	}
+	if r.remote = d.remote; r.remote { // who signed the source has not seen these bytes
+		r.statement = verify.Statement{Subject: r.statement.Subject, Method: verify.None}
+	}
 	return nil
 }
 

@@ -99,7 +99,9 @@ func TestIdleConnectionsDoNotUseUpALimit(t *testing.T) {
 		_, _ = io.WriteString(w, "hello")
 	}), transport.ServerOptions{})
 	done := make(chan error, 1)
-	go func() { done <- server.Serve(transport.LimitListener(inner, transport.ListenerLimits{Total: 16, PerHost: 8})) }()
+	go func() {
+		done <- server.Serve(transport.LimitListener(inner, transport.ListenerLimits{Total: 16, PerHost: 8}))
+	}()
 	t.Cleanup(func() {
 		_ = server.Close()
 		if err := <-done; !errors.Is(err, http.ErrServerClosed) {

@@ -17,6 +17,7 @@ import (
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 
 	"sluice.dev/sluice/test/charts"
+	"sluice.dev/sluice/test/gitserver"
 )
 
 // testTreeChart: charts that lie in a GitRepository (S-90 to S-94).
@@ -24,6 +25,7 @@ func testTreeChart(t *testing.T, b *sourceBed) {
 	t.Run("a folder is packed", func(t *testing.T) { t.Parallel(); treePacked(t, b) })
 	t.Run("strategies", func(t *testing.T) { t.Parallel(); treeStrategies(t, b) })
 	t.Run("dependencies", func(t *testing.T) { t.Parallel(); treeDependencies(t, b) })
+	t.Run("a chart goes with its repository", func(t *testing.T) { t.Parallel(); treeWithdrawn(t, b) })
 	t.Run("failures", func(t *testing.T) { t.Parallel(); treeFailures(t, b) })
 }
 
@@ -157,6 +159,38 @@ func treeDependencies(t *testing.T, b *sourceBed) {
 			}
 		}
 	}
+}
+
+// treeWithdrawn: what is made of a repository that verifies no longer is served no longer, and comes back with it (W32).
+func treeWithdrawn(t *testing.T, b *sourceBed) {
+	keys := newSigners(t)
+	trust, stranger := map[string][]byte{sshEntry: keys.ssh.Authorized}, map[string][]byte{sshEntry: keys.stranger.Authorized}
+	repo := b.repo(t, nil)
+	if _, err := repo.Commit(gitserver.CommitOptions{Files: below("app", charts.Files("app", "1.0.0")), Sign: gitserver.SSHSign(keys.ssh.Signer)}); err != nil {
+		t.Fatal(err)
+	}
+	secret := b.secret(t, trust)
+	from := b.git(repo, func(s *sourcev1.GitRepositorySpec) {
+		s.Verification = &sourcev1.GitRepositoryVerification{Mode: "HEAD", SecretRef: *ref(secret)}
+	})
+	obj := b.chart(from, "app")
+	b.Create(t, from, obj)
+	b.await(t, obj, ready)
+	before := *obj.Status.Artifact
+	b.setSecret(t, secret, stranger)
+	b.ask(t, from)
+	b.await(t, obj, failure{reason: "NoSourceArtifact", condition: sourcev1.FetchFailedCondition}.check)
+	b.await(t, obj, func(obj source) error {
+		if obj.GetArtifact() != nil {
+			return fmt.Errorf("still there: %+v", obj.GetArtifact())
+		}
+		return nil
+	})
+	b.withdrawn(t, obj, before)
+	b.setSecret(t, secret, trust)
+	b.ask(t, from)
+	b.await(t, obj, ready)
+	b.serves(t, obj, before)
 }
 
 func treeFailures(t *testing.T, b *sourceBed) {

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"net/http/httputil"
 	"net/url"
 	"os"
@@ -166,12 +167,8 @@ func TestSourceIdentitiesNeedTheirGate(t *testing.T) {
 }
 
 func both(a, b map[string][]byte) map[string][]byte {
-	out := map[string][]byte{}
-	for _, m := range []map[string][]byte{a, b} {
-		for k, v := range m {
-			out[k] = v
-		}
-	}
+	out := maps.Clone(a)
+	maps.Copy(out, b)
 	return out
 }
 

@@ -167,7 +167,8 @@ func TestSourceIdentitiesNeedTheirGate(t *testing.T) {
 }
 
 func both(a, b map[string][]byte) map[string][]byte {
-	out := maps.Clone(a)
+	out := map[string][]byte{}
+	maps.Copy(out, a)
 	maps.Copy(out, b)
 	return out
 }

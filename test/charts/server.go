@@ -141,6 +141,14 @@ func (s *Server) AddEntry(repo, name, version, url, digest string) {
 	})
 }
 
+// Remove takes a version out of an index. Its archive stays.
+func (s *Server) Remove(repo, name, version string) {
+	s.change(repo, func(r *repository) {
+		r.entries = slices.DeleteFunc(r.entries, func(e entry) bool { return e.name == name && e.version == version })
+		r.index = nil
+	})
+}
+
 // SetIndex makes a repository serve an index as it is.
 func (s *Server) SetIndex(repo string, index []byte) {
 	s.change(repo, func(r *repository) { r.index = index })

@@ -160,6 +160,9 @@ func (s *servers) bucketSource(t *testing.T, name string) *source {
 // sharedCharts is the repository of all charts, whose index changes with each of them.
 const sharedCharts = "shared"
 
+// keptVersions is how many versions of a chart an index has, so that content does not grow in a run that looks for growth.
+const keptVersions = 5
+
 func (s *servers) chartSource(_ *testing.T, name string) *source {
 	return &source{
 		object: &sourcev1.HelmChart{
@@ -173,6 +176,7 @@ func (s *servers) chartSource(_ *testing.T, name string) *source {
 			version := fmt.Sprintf("1.%d.0", generation)
 			files := charts.Files(name, version)
 			files["configmap.yaml"] = content.Small(generation)
+			s.charts.Remove(sharedCharts, name, fmt.Sprintf("1.%d.0", generation-keptVersions))
 			_, err := s.charts.Add(sharedCharts, name, version, files)
 			return version, err
 		},
@@ -185,6 +189,7 @@ func (s *servers) indexSource(_ *testing.T, name string) *source {
 		object: helmRepository("", name, s.charts.URL+"/"+name),
 		publish: func(_ context.Context, generation int) (string, error) {
 			version := fmt.Sprintf("1.%d.0", generation)
+			s.charts.Remove(name, name, fmt.Sprintf("1.%d.0", generation-keptVersions))
 			_, err := s.charts.Add(name, name, version, charts.Files(name, version))
 			return "", err
 		},

@@ -6,12 +6,12 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path"
 	"slices"
 	"strings"
-	"time"
+
+	"sluice.dev/sluice/internal/filetree"
 )
 
 // mount is a file or a directory of another tree that stands at a path of the composed one.
@@ -75,7 +75,7 @@ func (c composed) Open(name string) (fs.File, error) {
 	tree, at := c.find(name)
 	f, err := tree.Open(at)
 	if errors.Is(err, fs.ErrNotExist) && c.ways[name] {
-		return folder{name: path.Base(name)}, nil
+		return way(name).Open(nil), nil // the composed tree lists it
 	}
 	return f, err
 }
@@ -85,7 +85,7 @@ func (c composed) Stat(name string) (fs.FileInfo, error) {
 	tree, at := c.find(name)
 	info, err := fs.Stat(tree, at)
 	if errors.Is(err, fs.ErrNotExist) && c.ways[name] {
-		return folder{name: path.Base(name)}, nil
+		return way(name), nil
 	}
 	if err != nil {
 		return nil, err
@@ -111,8 +111,8 @@ func (c composed) ReadDir(name string) ([]fs.DirEntry, error) {
 		}
 		return err
 	}
-	for way := range c.ways {
-		if err := add(way); err != nil {
+	for dir := range c.ways {
+		if err := add(dir); err != nil {
 			return nil, err
 		}
 	}
@@ -143,37 +143,5 @@ func (n named) ContentID() string {
 	return ""
 }
 
-// folder is a directory on the way to a part.
-type folder struct{ name string }
-
-// Name implements fs.FileInfo.
-func (f folder) Name() string { return f.name }
-
-// Size implements fs.FileInfo.
-func (folder) Size() int64 { return 0 }
-
-// Mode implements fs.FileInfo.
-func (folder) Mode() fs.FileMode { return fs.ModeDir | 0o755 }
-
-// ModTime implements fs.FileInfo.
-func (folder) ModTime() time.Time { return time.Time{} }
-
-// IsDir implements fs.FileInfo.
-func (folder) IsDir() bool { return true }
-
-// Sys implements fs.FileInfo.
-func (folder) Sys() any { return nil }
-
-// Stat implements fs.File.
-func (f folder) Stat() (fs.FileInfo, error) { return f, nil }
-
-// Read implements fs.File.
-func (f folder) Read([]byte) (int, error) {
-	return 0, &fs.PathError{Op: "read", Path: f.name, Err: errors.New("is a directory")}
-}
-
-// ReadDir implements fs.ReadDirFile. The composed tree lists it.
-func (folder) ReadDir(int) ([]fs.DirEntry, error) { return nil, io.EOF }
-
-// Close implements fs.File.
-func (folder) Close() error { return nil }
+// way describes a directory on the way to a part.
+func way(name string) filetree.Node { return filetree.Folder(name, 0o755) }

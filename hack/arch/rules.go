@@ -18,6 +18,7 @@ func rooms() []room {
 		// Leaves: they know nothing of the product.
 		{"internal/fault", nil},
 		{"internal/build", nil},
+		{"internal/filetree", nil},
 		{"internal/fips", []string{"internal/fault"}},
 		{"internal/transport", []string{"internal/fault", "internal/fips"}},
 
@@ -29,7 +30,7 @@ func rooms() []room {
 		{"internal/oci", []string{"internal/fault", "internal/fips", "internal/transport"}},
 		{"internal/git", []string{"internal/fault", "internal/fips", "internal/transport"}},
 		{"internal/chart", []string{"internal/fault", "internal/fips", "internal/transport"}},
-		{"internal/bucket", []string{"internal/cloud", "internal/fault", "internal/fips", "internal/transport"}},
+		{"internal/bucket", []string{"internal/cloud", "internal/fault", "internal/filetree", "internal/fips", "internal/transport"}},
 
 		// Deciding.
 		{"policy", []string{"internal/fault"}},
@@ -43,11 +44,11 @@ func rooms() []room {
 		{"impersonation/self", []string{"impersonation"}},
 
 		// Acting.
-		{"controllers/internal", []string{"internal/fault", "internal/fips", "internal/transport", "internal/verify", "impersonation", "policy"}},
+		{"controllers/internal", []string{"internal/fault", "internal/filetree", "internal/fips", "internal/transport", "internal/verify", "impersonation", "policy"}},
 		{"controllers/internal/evidence", []string{"compliance/ledger", "controllers/internal", "internal/fault", "internal/verify"}},
 		{"controllers/source", []string{
 			"controllers/internal", "controllers/internal/evidence", "impersonation", "internal/bucket", "internal/build", "internal/chart", "internal/cloud",
-			"internal/fault", "internal/fips", "internal/git", "internal/github", "internal/oci", "internal/sign", "internal/transport", "internal/verify",
+			"internal/fault", "internal/filetree", "internal/fips", "internal/git", "internal/github", "internal/oci", "internal/sign", "internal/transport", "internal/verify",
 			"policy", "policy/parameters",
 		}},
 		{"controllers/kustomize", []string{

@@ -11,9 +11,8 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"slices"
-	"strings"
-	"time"
+
+	"sluice.dev/sluice/internal/filetree"
 )
 
 // Content is what an archive holds: an index in memory over one file, in which the contents of its files stand one after the other.
@@ -22,7 +21,7 @@ import (
 type Content struct {
 	data    *os.File
 	files   map[string]stored
-	folders map[string][]string // names in it, those of folders with a slash at the end
+	folders filetree.Folders
 	bytes   int64
 }
 
@@ -69,10 +68,10 @@ func (c *Content) Open(name string) (fs.File, error) {
 	}
 	if !info.IsDir() {
 		f := c.files[name]
-		return &openFile{node: info, SectionReader: io.NewSectionReader(c.data, f.at, f.size)}, nil
+		return &openFile{Node: info, SectionReader: io.NewSectionReader(c.data, f.at, f.size)}, nil
 	}
 	entries, err := c.ReadDir(name)
-	return &openFolder{node: info, left: entries}, err
+	return info.Open(entries), err
 }
 
 // Stat implements fs.StatFS.
@@ -85,21 +84,7 @@ func (c *Content) Stat(name string) (fs.FileInfo, error) {
 }
 
 // ReadDir implements fs.ReadDirFS.
-func (c *Content) ReadDir(name string) ([]fs.DirEntry, error) {
-	names, ok := c.folders[name]
-	if !ok {
-		return nil, &fs.PathError{Op: "readdir", Path: name, Err: fs.ErrNotExist}
-	}
-	entries := make([]fs.DirEntry, len(names))
-	for i, child := range names {
-		info, err := c.find("readdir", path.Join(name, child))
-		if err != nil {
-			return nil, err
-		}
-		entries[i] = info
-	}
-	return entries, nil
-}
+func (c *Content) ReadDir(name string) ([]fs.DirEntry, error) { return c.folders.ReadDir(name, c.find) }
 
 // ReadFile implements fs.ReadFileFS.
 func (c *Content) ReadFile(name string) ([]byte, error) {
@@ -114,68 +99,24 @@ func (c *Content) ReadFile(name string) ([]byte, error) {
 	return data, nil
 }
 
-func (c *Content) find(op, name string) (node, error) {
+func (c *Content) find(op, name string) (filetree.Node, error) {
 	if f, ok := c.files[name]; ok {
-		return node{name: path.Base(name), size: f.size, mode: f.mode}, nil
+		return filetree.File(name, f.size, f.mode), nil
 	}
-	if _, ok := c.folders[name]; ok {
-		return node{name: path.Base(name), mode: fs.ModeDir | modeDir}, nil
+	if c.folders.Has(name) {
+		return filetree.Folder(name, modeDir), nil
 	}
-	return node{}, &fs.PathError{Op: op, Path: name, Err: fs.ErrNotExist}
+	return filetree.Node{}, &fs.PathError{Op: op, Path: name, Err: fs.ErrNotExist}
 }
-
-// node describes a file or folder.
-type node struct {
-	name string
-	size int64
-	mode fs.FileMode
-}
-
-// Name, Size and the others implement fs.FileInfo and fs.DirEntry. Nothing has a time: archives have none.
-func (n node) Name() string               { return n.name }
-func (n node) Size() int64                { return n.size }
-func (n node) Mode() fs.FileMode          { return n.mode }
-func (n node) Type() fs.FileMode          { return n.mode.Type() }
-func (n node) IsDir() bool                { return n.mode.IsDir() }
-func (n node) ModTime() time.Time         { return time.Time{} }
-func (n node) Sys() any                   { return nil }
-func (n node) Info() (fs.FileInfo, error) { return n, nil }
-func (n node) Stat() (fs.FileInfo, error) { return n, nil }
-func (n node) Close() error               { return nil }
-func (n node) String() string             { return fs.FormatFileInfo(n) }
 
 // openFile is an fs.File.
 type openFile struct {
-	node
+	filetree.Node
 	*io.SectionReader
 }
 
 // Size is that of the file, in both senses.
-func (f *openFile) Size() int64 { return f.size }
-
-// openFolder is an fs.ReadDirFile.
-type openFolder struct {
-	node
-	left []fs.DirEntry
-}
-
-// Read implements fs.File.
-func (f *openFolder) Read([]byte) (int, error) {
-	return 0, &fs.PathError{Op: "read", Path: f.name, Err: errors.New("is a directory")}
-}
-
-// ReadDir implements fs.ReadDirFile.
-func (f *openFolder) ReadDir(n int) ([]fs.DirEntry, error) {
-	if n <= 0 {
-		n = len(f.left)
-	} else if len(f.left) == 0 {
-		return nil, io.EOF
-	}
-	n = min(n, len(f.left))
-	out := f.left[:n]
-	f.left = f.left[n:]
-	return out, nil
-}
+func (f *openFile) Size() int64 { return f.Node.Size() }
 
 // contentWriter fills a Content.
 type contentWriter struct {
@@ -195,7 +136,7 @@ func newContentWriter(dir string, state hash.Hash) (*contentWriter, error) {
 	if err != nil {
 		return nil, err
 	}
-	content := &Content{data: data, files: map[string]stored{}, folders: map[string][]string{".": nil}}
+	content := &Content{data: data, files: map[string]stored{}, folders: filetree.NewFolders()}
 	return &contentWriter{content: content, out: bufio.NewWriterSize(data, copyBuffer), state: state, buffer: make([]byte, copyBuffer)}, nil
 }
 
@@ -211,29 +152,22 @@ func scratch(dir string) (*os.File, error) {
 	return f, nil
 }
 
-// folder adds a folder with those above it.
+// folder adds a folder with those above it, none of which is a file.
 func (w *contentWriter) folder(name string) error {
 	c := w.content
-	if _, ok := c.folders[name]; ok {
-		return nil
+	for at := name; !c.folders.Has(at); at = path.Dir(at) {
+		if _, isFile := c.files[at]; isFile {
+			return twice(at)
+		}
 	}
-	if _, ok := c.files[name]; ok {
-		return twice(name)
-	}
-	if err := w.folder(path.Dir(name)); err != nil {
-		return err
-	}
-	c.folders[name] = nil
-	w.list(name, "/")
+	c.folders.Make(name)
 	return nil
 }
 
 // file adds a file. What content has is copied to its end.
 func (w *contentWriter) file(name string, mode fs.FileMode, content io.Reader) error {
 	c := w.content
-	_, isFile := c.files[name]
-	_, isFolder := c.folders[name]
-	if isFile || isFolder {
+	if _, isFile := c.files[name]; isFile || c.folders.Has(name) {
 		return twice(name)
 	}
 	if err := w.folder(path.Dir(name)); err != nil {
@@ -248,7 +182,7 @@ func (w *contentWriter) file(name string, mode fs.FileMode, content io.Reader) e
 	w.state.Sum(f.sha256[:0])
 	c.files[name] = f
 	c.bytes += n
-	w.list(name, "")
+	c.folders.Add(name)
 	return nil
 }
 
@@ -257,18 +191,8 @@ func twice(name string) error {
 	return fmt.Errorf("archive entry %q is there twice: %w", name, ErrUnsafe)
 }
 
-// list puts a new name into its folder, which is there by then.
-func (w *contentWriter) list(name, mark string) {
-	folder := path.Dir(name)
-	w.content.folders[folder] = append(w.content.folders[folder], path.Base(name)+mark)
-}
-
 // finish returns the content, which is complete now.
 func (w *contentWriter) finish() (*Content, error) {
-	for _, names := range w.content.folders {
-		slices.SortFunc(names, func(a, b string) int {
-			return strings.Compare(strings.TrimSuffix(a, "/"), strings.TrimSuffix(b, "/"))
-		})
-	}
+	w.content.folders.Sort()
 	return w.content, w.out.Flush()
 }

@@ -16,6 +16,7 @@ import (
 	"sluice.dev/sluice/internal/oci"
 	"sluice.dev/sluice/internal/sign"
 	"sluice.dev/sluice/internal/verify"
+	"sluice.dev/sluice/internal/verify/attached"
 )
 
 const (
@@ -33,15 +34,15 @@ func (v *Verifier) Attestations(ctx context.Context, s verify.Subject, p verify.
 	if err != nil {
 		return nil, fmt.Errorf("attestations of %q: %w: %w", s.Digest, err, verify.ErrNotVerified)
 	}
-	entries, err := v.registry.Referrers(ctx, s.Digest)
+	entries, err := v.config.Registry.Referrers(ctx, s.Digest)
 	switch {
-	case content(err):
+	case attached.IsContent(err):
 		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("attestations of %q: referrers: %w", s.Digest, err)
 	}
 	var found []verify.Attestation
-	r := &run{verifier: v, subject: s, trust: t, left: maxSignatures}
+	r := &run{verifier: v, subject: s, trust: t, left: attached.MaxSignatures}
 	for _, entry := range entries {
 		if !slices.Contains([]string{sign.BundleType, oci.EmptyType, ""}, entry.ArtifactType) || !oci.IsDigest(entry.Digest) || !r.take() {
 			continue
@@ -64,9 +65,9 @@ func (r *run) attestation(ctx context.Context, referrer string) (verify.Attestat
 	if err != nil || !ok {
 		return verify.Attestation{}, false, err
 	}
-	encoded, err := r.verifier.registry.Blob(ctx, layer, maxBundle)
+	encoded, err := r.verifier.config.Registry.Blob(ctx, layer, maxBundle)
 	switch {
-	case content(err):
+	case attached.IsContent(err):
 		return verify.Attestation{}, false, nil
 	case err != nil:
 		return verify.Attestation{}, false, fmt.Errorf("bundle: %w", err)

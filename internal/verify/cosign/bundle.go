@@ -13,6 +13,7 @@ import (
 	"sluice.dev/sluice/internal/fips"
 	"sluice.dev/sluice/internal/oci"
 	"sluice.dev/sluice/internal/sign"
+	"sluice.dev/sluice/internal/verify/attached"
 )
 
 // maxBundle bounds a bundle in bytes.
@@ -26,9 +27,9 @@ const (
 
 // bundles goes through the referrers.
 func (r *run) bundles(ctx context.Context) error {
-	entries, err := r.verifier.registry.Referrers(ctx, r.subject.Digest)
+	entries, err := r.verifier.config.Registry.Referrers(ctx, r.subject.Digest)
 	switch {
-	case content(err):
+	case attached.IsContent(err):
 		r.refuse(err)
 		return nil
 	case err != nil:
@@ -58,9 +59,9 @@ func (r *run) bundle(ctx context.Context, referrer string) error {
 	if err != nil || !ok {
 		return err
 	}
-	encoded, err := r.verifier.registry.Blob(ctx, layer, maxBundle)
+	encoded, err := r.verifier.config.Registry.Blob(ctx, layer, maxBundle)
 	switch {
-	case content(err):
+	case attached.IsContent(err):
 		r.refuse(err)
 		return nil
 	case err != nil:
@@ -84,9 +85,9 @@ func (r *run) bundle(ctx context.Context, referrer string) error {
 
 // bundleLayer finds the bundle in a referrer, if it is one.
 func (r *run) bundleLayer(ctx context.Context, referrer string) (digest string, ok bool, err error) {
-	m, err := r.verifier.registry.Manifest(ctx, referrer)
+	m, err := r.verifier.config.Registry.Manifest(ctx, referrer)
 	switch {
-	case content(err):
+	case attached.IsContent(err):
 		r.refuse(err)
 		return "", false, nil
 	case err != nil:
@@ -110,7 +111,7 @@ func (r *run) fetchManifest(ctx context.Context) error {
 	if r.manifest != nil {
 		return nil
 	}
-	m, err := r.verifier.registry.Manifest(ctx, r.subject.Digest)
+	m, err := r.verifier.config.Registry.Manifest(ctx, r.subject.Digest)
 	if err != nil {
 		return fmt.Errorf("manifest: %w", err)
 	}

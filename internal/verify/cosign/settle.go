@@ -66,7 +66,7 @@ func (r *run) settle(s signature) {
 // byKey tries each trusted key. A transparency log is not asked for: the key itself is the trust.
 func (r *run) byKey(s signature) (verify.Statement, error) {
 	for _, key := range r.trust.keys {
-		err := s.verify(r.verifier.backend, key.PublicKey)
+		err := s.verify(r.verifier.config.Backend, key.PublicKey)
 		if errors.Is(err, fips.ErrSignature) {
 			continue
 		}
@@ -87,7 +87,7 @@ func (r *run) byCertificate(s signature) (statement verify.Statement, err error)
 		return verify.Statement{}, errors.New("signature is by a key, and the policy trusts certificate identities")
 	}
 	err = guarded(func() error {
-		c, err := s.checkable(r.verifier.backend, r.subject.Digest)
+		c, err := s.checkable(r.verifier.config.Backend, r.subject.Digest)
 		if err != nil {
 			return err
 		}
@@ -124,7 +124,7 @@ func (r *run) checkCertificate(c checkable) (verify.Statement, error) {
 	if err != nil {
 		return verify.Statement{}, errors.New("certificate has no readable identity")
 	}
-	sum, err := fips.Sum(r.verifier.backend, crypto.SHA256, leaf.RawSubjectPublicKeyInfo)
+	sum, err := fips.Sum(r.verifier.config.Backend, crypto.SHA256, leaf.RawSubjectPublicKeyInfo)
 	if err != nil {
 		return verify.Statement{}, err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"sluice.dev/sluice/internal/oci"
 	"sluice.dev/sluice/internal/sign"
+	"sluice.dev/sluice/internal/verify/attached"
 )
 
 // Annotations of a layer in the older scheme that carry what a certificate needs.
@@ -27,11 +28,11 @@ const maxAnnotation = 256 << 10
 
 // tagged goes through the image of the older scheme.
 func (r *run) tagged(ctx context.Context) error {
-	m, err := r.verifier.registry.Manifest(ctx, sign.SignatureTag(r.subject.Digest))
+	m, err := r.verifier.config.Registry.Manifest(ctx, sign.SignatureTag(r.subject.Digest))
 	switch {
 	case errors.Is(err, oci.ErrNotFound):
 		return nil
-	case content(err):
+	case attached.IsContent(err):
 		r.refuse(err)
 		return nil
 	case err != nil:
@@ -70,9 +71,9 @@ func (r *run) taggedLayer(ctx context.Context, layer oci.Entry) error {
 		r.refuse(errors.New("signature is not named by sha256:<hex>"))
 		return nil
 	}
-	s.payload, err = r.verifier.registry.Blob(ctx, layer.Digest, sign.MaxSimpleSigning)
+	s.payload, err = r.verifier.config.Registry.Blob(ctx, layer.Digest, sign.MaxSimpleSigning)
 	switch {
-	case content(err):
+	case attached.IsContent(err):
 		r.refuse(err)
 		return nil
 	case err != nil:

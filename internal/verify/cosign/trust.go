@@ -58,7 +58,7 @@ func (v *Verifier) trust(p verify.Policy) (trust, error) {
 	}
 	var t trust
 	for _, key := range p.Keys {
-		public, err := sign.ParsePublicKey(v.backend, key.Data)
+		public, err := sign.ParsePublicKey(v.config.Backend, key.Data)
 		if err != nil {
 			return trust{}, fmt.Errorf("trusted key %q: %w", key.Name, err)
 		}
@@ -75,7 +75,7 @@ func (v *Verifier) trust(p verify.Policy) (trust, error) {
 		return trust{}, verify.ErrNoPolicy
 	}
 	var err error
-	t.fingerprint, err = verify.Trust(v.backend, p)
+	t.fingerprint, err = verify.Trust(v.config.Backend, p)
 	return t, err
 }
 

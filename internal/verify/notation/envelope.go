@@ -76,14 +76,14 @@ func (v *Verifier) settle(e envelope, subject oci.Manifest, t trust) (verify.Sta
 		func() error { return authentic(info, t) },
 		func() error { return about(signed.Payload, subject) },
 		func() error { return understood(info.SignedAttributes) },
-		func() error { return t.timely(info, v.now()) },
+		func() error { return t.timely(info, v.config.Now()) },
 	} {
 		if err := check(); err != nil {
 			return verify.Statement{}, err
 		}
 	}
 	leaf := info.CertificateChain[0]
-	sum, err := fips.Sum(v.backend, crypto.SHA256, leaf.RawSubjectPublicKeyInfo)
+	sum, err := fips.Sum(v.config.Backend, crypto.SHA256, leaf.RawSubjectPublicKeyInfo)
 	if err != nil {
 		return verify.Statement{}, err
 	}

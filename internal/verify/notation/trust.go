@@ -62,7 +62,7 @@ func (v *Verifier) trust(repository string, p verify.Policy) (trust, error) {
 	case len(t.certificates) > maxCertificates:
 		return trust{}, fmt.Errorf("more than %d certificates", maxCertificates)
 	}
-	t.fingerprint, err = verify.Trust(v.backend, p)
+	t.fingerprint, err = verify.Trust(v.config.Backend, p)
 	return t, err
 }
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
 	"sluice.dev/sluice/controllers/internal/artifact"
 	"sluice.dev/sluice/controllers/source"
 	"sluice.dev/sluice/internal/build"

@@ -75,10 +75,12 @@ func (c Config) holdOf(obj *sourcev1.Bucket) string {
 
 // bucketAdmit refuses what policy does not allow and what this version cannot do.
 func (c Config) bucketAdmit(ctx context.Context, obj *sourcev1.Bucket, r *bucketRun) error {
-	r.origin = verify.Origin{
-		Kind: sourcev1.BucketKind, Namespace: obj.Namespace, Name: obj.Name, UID: string(obj.UID), URL: bucketURL(obj),
-	}
+	r.origin = bucketOrigin(obj)
 	return c.allowed(ctx, obj, sourcev1.BucketKind)
+}
+
+func bucketOrigin(obj *sourcev1.Bucket) verify.Origin {
+	return originOf(sourcev1.BucketKind, obj, bucketURL(obj))
 }
 
 // bucketURL is how policy and people name a bucket.

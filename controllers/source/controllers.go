@@ -32,6 +32,11 @@ const newArtifact = "NewArtifact"
 // defaultTimeout is that of the CRDs (spec row S-02).
 const defaultTimeout = time.Minute
 
+// originOf identifies a source in statements. The URL is for people, and has no credential in it.
+func originOf(kind string, obj metav1.Object, url string) verify.Origin {
+	return verify.Origin{Kind: kind, Namespace: obj.GetNamespace(), Name: obj.GetName(), UID: string(obj.GetUID()), URL: url}
+}
+
 // allowed asks policy about the spec of a source. Nothing has been fetched yet.
 func (c Config) allowed(ctx context.Context, obj client.Object, kind string) error {
 	content, err := gate.Object(obj, sourcev1.GroupVersion.WithKind(kind))

@@ -74,11 +74,13 @@ func (c Config) GitRepositories() harness.Loop[*sourcev1.GitRepository, gitRun] 
 	}
 }
 
+func gitOrigin(obj *sourcev1.GitRepository) verify.Origin {
+	return originOf(sourcev1.GitRepositoryKind, obj, transport.RedactURL(obj.Spec.URL))
+}
+
 // gitAdmit refuses what policy does not allow.
 func (c Config) gitAdmit(ctx context.Context, obj *sourcev1.GitRepository, r *gitRun) error {
-	r.origin = verify.Origin{
-		Kind: sourcev1.GitRepositoryKind, Namespace: obj.Namespace, Name: obj.Name, UID: string(obj.UID), URL: transport.RedactURL(obj.Spec.URL),
-	}
+	r.origin = gitOrigin(obj)
 	r.demand = c.demands(obj.Namespace, obj.Spec.Verification != nil)
 	r.demand.other = obj.Spec.Verification != nil && !sameMode(obj)
 	return c.allowed(ctx, obj, sourcev1.GitRepositoryKind)

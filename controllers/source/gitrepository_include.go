@@ -89,7 +89,7 @@ func (c Config) include(ctx context.Context, obj *sourcev1.GitRepository, includ
 	if out.artifact, held = c.Store.Current(out.key); !held {
 		return out, includeFault(fault.Wait, reasonNoArtifact, "no artifact available for include '%s'", name)
 	}
-	claim, proven := c.claimed(ctx, out.artifact, verify.Origin{Kind: out.key.Kind, Namespace: other.Namespace, Name: other.Name, UID: string(other.UID)})
+	claim, proven := c.claimed(ctx, out.artifact, gitOrigin(&other))
 	if !proven {
 		return out, includeFault(fault.Wait, reasonNoArtifact, "no artifact available for include '%s': the one in store is another object's", name)
 	}

@@ -54,11 +54,7 @@ func (c Config) azureAuth(ctx context.Context, obj *sourcev1.GitRepository, data
 	if err := providerHost(obj, "dev.azure.com", ".visualstudio.com"); err != nil {
 		return git.Auth{}, err
 	}
-	auth, err := git.AuthFromSecret(obj.Spec.URL, onlyTLS(data), c.FIPS)
-	if err != nil {
-		return git.Auth{}, err
-	}
-	w, err := c.workload(ctx, obj.Namespace, obj.Spec.ServiceAccountName, obj.Spec.Provider)
+	auth, w, err := c.gitWorkload(ctx, obj, data)
 	if err != nil {
 		return git.Auth{}, err
 	}
@@ -67,17 +63,23 @@ func (c Config) azureAuth(ctx context.Context, obj *sourcev1.GitRepository, data
 	return auth, err
 }
 
+// gitWorkload returns what a Secret says of the connection, and the identity that logs in to the provider.
+func (c Config) gitWorkload(ctx context.Context, obj *sourcev1.GitRepository, data map[string][]byte) (git.Auth, workload, error) {
+	auth, err := git.AuthFromSecret(obj.Spec.URL, onlyTLS(data), c.FIPS)
+	if err != nil {
+		return git.Auth{}, workload{}, err
+	}
+	w, err := c.workload(ctx, obj.Namespace, obj.Spec.ServiceAccountName, obj.Spec.Provider)
+	return auth, w, err
+}
+
 // codeCommitAuth returns the signature that is the password of a repository of AWS CodeCommit.
 func (c Config) codeCommitAuth(ctx context.Context, obj *sourcev1.GitRepository, data map[string][]byte) (git.Auth, error) {
 	repository, err := cloud.ParseCodeCommit(obj.Spec.URL)
 	if err != nil {
 		return git.Auth{}, fault.New(fault.Invalid, sourcev1.InvalidProviderConfigurationReason, "spec.url is %w", err)
 	}
-	auth, err := git.AuthFromSecret(obj.Spec.URL, onlyTLS(data), c.FIPS)
-	if err != nil {
-		return git.Auth{}, err
-	}
-	w, err := c.workload(ctx, obj.Namespace, obj.Spec.ServiceAccountName, obj.Spec.Provider)
+	auth, w, err := c.gitWorkload(ctx, obj, data)
 	if err != nil {
 		return git.Auth{}, err
 	}

@@ -105,7 +105,7 @@ func (c Config) HelmCharts() harness.Loop[*sourcev1.HelmChart, helmChartRun] {
 
 // helmChartAdmit refuses what policy does not allow.
 func (c Config) helmChartAdmit(ctx context.Context, obj *sourcev1.HelmChart, r *helmChartRun) error {
-	r.origin = verify.Origin{Kind: sourcev1.HelmChartKind, Namespace: obj.Namespace, Name: obj.Name, UID: string(obj.UID)}
+	r.origin = originOf(sourcev1.HelmChartKind, obj, "")
 	return c.allowed(ctx, obj, sourcev1.HelmChartKind)
 }
 

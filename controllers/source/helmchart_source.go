@@ -16,7 +16,6 @@ import (
 	"sluice.dev/sluice/controllers/internal/artifact"
 	"sluice.dev/sluice/controllers/internal/status"
 	"sluice.dev/sluice/internal/fault"
-	"sluice.dev/sluice/internal/transport"
 	"sluice.dev/sluice/internal/verify"
 )
 
@@ -48,15 +47,13 @@ func (c Config) chartSupplier(ctx context.Context, obj *sourcev1.HelmChart, r *h
 		withdrawn := repository.Spec.Verification != nil && repository.Status.Artifact == nil &&
 			status.Is(repository.Status.Conditions, sourcev1.SourceVerifiedCondition, metav1.ConditionFalse)
 		r.demand = demand{asked: withdrawn, other: withdrawn} // what was made of it goes with it (weakness W32)
-		origin := verify.Origin{Kind: kind, Namespace: key.Namespace, Name: key.Name, UID: string(repository.UID), URL: transport.RedactURL(repository.Spec.URL)}
-		return c.treeSupplier(ctx, r, origin, repository.Spec.Verification != nil)
+		return c.treeSupplier(ctx, r, gitOrigin(repository), repository.Spec.Verification != nil)
 	case sourcev1.BucketKind:
 		bucket := &sourcev1.Bucket{}
 		if err := c.chartSource(ctx, kind, key, bucket); err != nil {
 			return nil, err
 		}
-		origin := verify.Origin{Kind: kind, Namespace: key.Namespace, Name: key.Name, UID: string(bucket.UID), URL: bucket.Spec.Endpoint + "/" + bucket.Spec.BucketName}
-		return c.treeSupplier(ctx, r, origin, false)
+		return c.treeSupplier(ctx, r, bucketOrigin(bucket), false)
 	default:
 		return nil, fault.New(fault.Invalid, "UnsupportedSourceKind", "source kind %.100q: a chart comes from a HelmRepository, a GitRepository or a Bucket", kind)
 	}

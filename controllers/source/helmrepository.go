@@ -91,9 +91,7 @@ func (c Config) helmRepositoryAdmit(ctx context.Context, obj *sourcev1.HelmRepos
 }
 
 func helmOrigin(obj *sourcev1.HelmRepository) verify.Origin {
-	return verify.Origin{
-		Kind: sourcev1.HelmRepositoryKind, Namespace: obj.Namespace, Name: obj.Name, UID: string(obj.UID), URL: transport.RedactURL(obj.Spec.URL),
-	}
+	return originOf(sourcev1.HelmRepositoryKind, obj, transport.RedactURL(obj.Spec.URL))
 }
 
 // helmRepositoryConnect reads credentials and authorities.

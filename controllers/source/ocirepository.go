@@ -81,9 +81,7 @@ func (c Config) OCIRepositories() harness.Loop[*sourcev1.OCIRepository, ociRun] 
 
 // ociAdmit refuses what policy does not allow.
 func (c Config) ociAdmit(ctx context.Context, obj *sourcev1.OCIRepository, r *ociRun) error {
-	r.origin = verify.Origin{
-		Kind: sourcev1.OCIRepositoryKind, Namespace: obj.Namespace, Name: obj.Name, UID: string(obj.UID), URL: obj.Spec.URL,
-	}
+	r.origin = originOf(sourcev1.OCIRepositoryKind, obj, obj.Spec.URL)
 	r.demand = c.demands(obj.Namespace, obj.Spec.Verify != nil)
 	return c.allowed(ctx, obj, sourcev1.OCIRepositoryKind)
 }

@@ -4,6 +4,7 @@ package source
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -38,6 +39,11 @@ type kindWaker struct {
 	one   *harness.Waker
 }
 
+// key names an object of the kind in the store.
+func (k kindWaker) key(obj client.Object) artifact.Key {
+	return artifact.Key{Kind: strings.ToLower(k.kind), Namespace: obj.GetNamespace(), Name: obj.GetName()}
+}
+
 // Wakers make sources run again.
 type Wakers []kindWaker
 
@@ -50,11 +56,18 @@ func (w Wakers) All(ctx context.Context) {
 
 // One makes one source run again, because of its artifact.
 func (w Wakers) One(k artifact.Key) {
-	for _, of := range w {
-		if strings.EqualFold(of.kind, k.Kind) {
-			of.one.Wake(types.NamespacedName{Namespace: k.Namespace, Name: k.Name}, 0)
-		}
+	if of, ok := w.of(k.Kind); ok {
+		of.one.Wake(types.NamespacedName{Namespace: k.Namespace, Name: k.Name}, 0)
 	}
+}
+
+// of returns the kind that a key of the store means, which has it in lower case.
+func (w Wakers) of(kind string) (kindWaker, bool) {
+	i := slices.IndexFunc(w, func(k kindWaker) bool { return strings.EqualFold(k.kind, kind) })
+	if i < 0 {
+		return kindWaker{}, false
+	}
+	return w[i], true
 }
 
 // watch adds to a controller what else starts its objects beside a change of their own.
@@ -86,9 +99,14 @@ func wakeListed(ctx context.Context, reader client.Reader, list client.ObjectLis
 	if err := reader.List(ctx, list); err != nil {
 		return // the cache is closing
 	}
+	each(list, func(obj client.Object) { waker.Wake(client.ObjectKeyFromObject(obj), 0) })
+}
+
+// each calls do for every object of a list.
+func each(list client.ObjectList, do func(client.Object)) {
 	_ = apimeta.EachListItem(list, func(item runtime.Object) error {
 		if obj, ok := item.(client.Object); ok {
-			waker.Wake(client.ObjectKeyFromObject(obj), 0)
+			do(obj)
 		}
 		return nil
 	})

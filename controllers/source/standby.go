@@ -7,12 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"path"
-	"strings"
 	"sync"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	toolscache "k8s.io/client-go/tools/cache"
@@ -43,7 +41,7 @@ const (
 // can take over without fetching anything from its origin.
 type Standby struct {
 	cache   ctrlcache.Cache
-	kinds   map[string]kindWaker // by name in lower case
+	kinds   Wakers
 	store   *artifact.Store
 	replica *artifact.Replica
 	elected <-chan struct{}
@@ -65,23 +63,19 @@ type StandbyConfig struct {
 
 // Standby returns what follows the kinds of these controllers.
 func (w Wakers) Standby(c StandbyConfig) *Standby {
-	s := &Standby{
-		cache: c.Cache, kinds: map[string]kindWaker{}, store: c.Store, replica: c.Replica, elected: c.Elected,
+	return &Standby{
+		cache: c.Cache, kinds: w, store: c.Store, replica: c.Replica, elected: c.Elected,
 		queue: workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[artifact.Key](100*time.Millisecond, 30*time.Second)),
 		turns: make(chan struct{}, maxAwaiting),
 	}
-	for _, k := range w {
-		s.kinds[strings.ToLower(k.kind)] = k
-	}
-	return s
 }
 
 // Start implements manager.Runnable. It returns when this process leads, or ends.
 func (s *Standby) Start(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	for kind, of := range s.kinds {
-		if err := s.follow(ctx, kind, of.empty()); err != nil {
+	for _, of := range s.kinds {
+		if err := s.follow(ctx, of); err != nil {
 			return err
 		}
 	}
@@ -112,17 +106,17 @@ func (s *Standby) Start(ctx context.Context) error {
 func (s *Standby) NeedLeaderElection() bool { return false }
 
 // follow puts the objects of a kind into the queue when they change.
-func (s *Standby) follow(ctx context.Context, kind string, obj client.Object) error {
-	informer, err := s.cache.GetInformer(ctx, obj)
+func (s *Standby) follow(ctx context.Context, of kindWaker) error {
+	informer, err := s.cache.GetInformer(ctx, of.empty())
 	if err != nil {
-		return fmt.Errorf("follow %s: %w", kind, err)
+		return fmt.Errorf("follow %s: %w", of.kind, err)
 	}
 	add := func(o any) {
 		if gone, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
 			o = gone.Obj
 		}
 		if obj, ok := o.(client.Object); ok && !s.leading() {
-			s.queue.Add(artifact.Key{Kind: kind, Namespace: obj.GetNamespace(), Name: obj.GetName()})
+			s.queue.Add(of.key(obj))
 		}
 	}
 	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{AddFunc: add, UpdateFunc: func(_, o any) { add(o) }, DeleteFunc: add})
@@ -163,12 +157,8 @@ func (s *Standby) Mend(k artifact.Key) {
 
 // Prune removes what is kept for objects that are gone: deleted while another replica led, or moved to another shard.
 func (w Wakers) Prune(ctx context.Context, objects client.Reader, store *artifact.Store) error {
-	kinds := map[string]kindWaker{}
-	for _, k := range w {
-		kinds[strings.ToLower(k.kind)] = k
-	}
 	for _, k := range store.Keys() {
-		of, known := kinds[k.Kind]
+		of, known := w.of(k.Kind)
 		if !known {
 			continue
 		}
@@ -209,20 +199,12 @@ func (s *Standby) next(ctx context.Context) bool {
 // begin puts all sources into the queue and remembers them.
 func (s *Standby) begin(ctx context.Context) error {
 	var all []artifact.Key
-	for kind, of := range s.kinds {
+	for _, of := range s.kinds {
 		list := of.list()
 		if err := s.cache.List(ctx, list); err != nil {
-			return fmt.Errorf("list %s: %w", kind, err)
+			return fmt.Errorf("list %s: %w", of.kind, err)
 		}
-		err := apimeta.EachListItem(list, func(item runtime.Object) error {
-			if obj, ok := item.(client.Object); ok {
-				all = append(all, artifact.Key{Kind: kind, Namespace: obj.GetNamespace(), Name: obj.GetName()})
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
+		each(list, func(obj client.Object) { all = append(all, of.key(obj)) })
 	}
 	s.first.begin(all, time.Now())
 	for _, k := range all {
@@ -319,7 +301,7 @@ func (s *Standby) Await(ctx context.Context, k artifact.Key, revision string) {
 
 // named reads what the status of a source names. It is false where there is no such source, or no artifact.
 func (s *Standby) named(ctx context.Context, k artifact.Key) (artifact.Named, bool, error) {
-	of, ok := s.kinds[k.Kind]
+	of, ok := s.kinds.of(k.Kind)
 	if !ok {
 		return artifact.Named{}, false, nil
 	}
@@ -337,7 +319,7 @@ func (s *Standby) named(ctx context.Context, k artifact.Key) (artifact.Named, bo
 	if err != nil {
 		return artifact.Named{}, false, err
 	}
-	origin := verify.Origin{Kind: of.kind, Namespace: k.Namespace, Name: k.Name, UID: string(obj.GetUID())}
+	origin := originOf(of.kind, obj, "")
 	return namedBy(origin, with.GetArtifact(), content), true, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -42,6 +43,7 @@ type login struct {
 type greeting struct {
 	status    int
 	challenge []string
+	services  []string // the addresses of the token services in challenge
 	failure   error
 	until     time.Time
 }
@@ -81,6 +83,7 @@ func (l *login) greet(req *http.Request) (*http.Response, error) {
 			return resp, nil // a redirect or an error, which may pass
 		}
 		g.challenge = resp.Header.Values("WWW-Authenticate")
+		g.services = services(g.challenge)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -119,13 +122,23 @@ func (l *login) isToken(req *http.Request) bool {
 	defer l.mu.Unlock()
 	address := req.URL.Scheme + "://" + req.URL.Host + req.URL.Path
 	for _, g := range l.greetings {
-		for _, c := range g.challenge {
-			if m := realm.FindStringSubmatch(c); m != nil && strings.SplitN(m[1], "?", 2)[0] == address {
-				return true
-			}
+		if slices.Contains(g.services, address) {
+			return true
 		}
 	}
 	return false
+}
+
+// services returns the addresses in challenges, without their queries.
+func services(challenges []string) []string {
+	var out []string
+	for _, c := range challenges {
+		if m := realm.FindStringSubmatch(c); m != nil {
+			address, _, _ := strings.Cut(m[1], "?")
+			out = append(out, address)
+		}
+	}
+	return out
 }
 
 // token asks for a token and notes until when it is good.

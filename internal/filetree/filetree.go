@@ -29,18 +29,38 @@ func Folder(name string, permissions fs.FileMode) Node {
 	return Node{name: path.Base(name), mode: fs.ModeDir | permissions}
 }
 
-// Name, Size and the others implement fs.FileInfo and fs.DirEntry. Nothing has a time: archives have none.
-func (n Node) Name() string               { return n.name }
-func (n Node) Size() int64                { return n.size }
-func (n Node) Mode() fs.FileMode          { return n.mode }
-func (n Node) Type() fs.FileMode          { return n.mode.Type() }
-func (n Node) IsDir() bool                { return n.mode.IsDir() }
-func (n Node) ModTime() time.Time         { return time.Time{} }
-func (n Node) Sys() any                   { return nil }
+// Name implements fs.FileInfo and fs.DirEntry.
+func (n Node) Name() string { return n.name }
+
+// Size implements fs.FileInfo.
+func (n Node) Size() int64 { return n.size }
+
+// Mode implements fs.FileInfo.
+func (n Node) Mode() fs.FileMode { return n.mode }
+
+// Type implements fs.DirEntry.
+func (n Node) Type() fs.FileMode { return n.mode.Type() }
+
+// IsDir implements fs.FileInfo and fs.DirEntry.
+func (n Node) IsDir() bool { return n.mode.IsDir() }
+
+// ModTime implements fs.FileInfo: archives have no times.
+func (n Node) ModTime() time.Time { return time.Time{} }
+
+// Sys implements fs.FileInfo.
+func (n Node) Sys() any { return nil }
+
+// Info implements fs.DirEntry.
 func (n Node) Info() (fs.FileInfo, error) { return n, nil }
+
+// Stat implements fs.File.
 func (n Node) Stat() (fs.FileInfo, error) { return n, nil }
-func (n Node) Close() error               { return nil }
-func (n Node) String() string             { return fs.FormatFileInfo(n) }
+
+// Close implements fs.File.
+func (n Node) Close() error { return nil }
+
+// String is what fmt shows of an entry.
+func (n Node) String() string { return fs.FormatFileInfo(n) }
 
 // OpenFolder is an fs.ReadDirFile.
 type OpenFolder struct {

@@ -198,7 +198,8 @@ func newCommit(t *testing.T, b *sourceBed) {
 			t.Fatal(err)
 		}
 	}
-	add("1", "the first one\n\nand why")
+	first := "1 of " + repo.Name // which no other source has: its file stays while one does
+	add(first, "the first one\n\nand why")
 	obj := b.git(repo)
 	b.Create(t, obj)
 	b.await(t, obj, ready)
@@ -219,16 +220,19 @@ func newCommit(t *testing.T, b *sourceBed) {
 	if got := b.download(t, a)["a"]; got != "2" {
 		t.Errorf("content %q", got)
 	}
-	// What was superseded goes with a run after --artifact-retention-ttl.
+	// What was superseded goes with a run after --artifact-retention-ttl, unless somebody asks for it, so nobody does meanwhile.
 	deadline := time.Now().Add(30 * time.Second)
 	for {
 		b.ask(t, obj)
-		if code, _ := b.get(t, old.URL); code == http.StatusNotFound {
+		if _, err := os.Stat(b.blob(old)); os.IsNotExist(err) {
 			break
 		}
 		if time.Now().After(deadline) {
 			t.Fatal("the superseded artifact stays")
 		}
+	}
+	if code, _ := b.get(t, old.URL); code != http.StatusNotFound {
+		t.Errorf("GET %s: %d", old.URL, code)
 	}
 	b.download(t, obj.Status.Artifact)
 }

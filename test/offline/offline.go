@@ -8,25 +8,25 @@ import (
 	"encoding/binary"
 	"net"
 	"os"
-	"os/exec"
-	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 	"unsafe"
-)
 
-// variable marks the process inside.
-const variable = "SLUICE_TEST_OFFLINE"
+	"sluice.dev/sluice/test/unshare"
+)
 
 // Run runs a test where it can reach loopback alone, and fails if it has tried to reach more. It is called once by a test that does
 // nothing else. Without root it needs user namespaces.
 func Run(t *testing.T, test func(t *testing.T)) {
 	t.Helper()
-	if os.Getenv(variable) == "" {
-		outside(t)
+	inside, err := unshare.Again(t, syscall.CLONE_NEWNET)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !inside {
 		return
 	}
 	loopback(t)
@@ -42,23 +42,6 @@ func Run(t *testing.T, test func(t *testing.T)) {
 	}
 	if unreachable(t) == before {
 		t.Error("an attempt that was made is not counted, so nothing is proven")
-	}
-}
-
-// outside runs the test again, inside.
-func outside(t *testing.T) {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+regexp.QuoteMeta(t.Name())+"$", "-test.v", "-test.count=1")
-	cmd.Env = append(os.Environ(), variable+"=1")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
-	if os.Getuid() != 0 {
-		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
-		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
-		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}}
-	}
-	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
-		t.Fatalf("in a network namespace of its own: %v\n%s", err, out)
 	}
 }
 

@@ -86,7 +86,16 @@ func newKey(t testing.TB) *sign.Key {
 
 func newBed(t testing.TB, change func(*artifact.FetcherConfig)) *bed {
 	t.Helper()
-	b := &bed{dir: t.TempDir(), key: newKey(t), requests: map[string]int{}}
+	return newBedIn(t, t.TempDir(), change)
+}
+
+// newBedIn is newBed with the store in a folder that is made if need be.
+func newBedIn(t testing.TB, dir string, change func(*artifact.FetcherConfig)) *bed {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	b := &bed{dir: dir, key: newKey(t), requests: map[string]int{}}
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	b.now.Store(&start)
 	var err error

@@ -7,7 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -22,17 +22,8 @@ import (
 
 	"sluice.dev/sluice/controllers/internal/artifact"
 	"sluice.dev/sluice/internal/verify"
+	"sluice.dev/sluice/test/smalldisk"
 )
-
-// noise is content that does not compress.
-func noise(seed uint64, size int) string {
-	r := rand.New(rand.NewPCG(seed, 0))
-	data := make([]byte, size)
-	for i := range data {
-		data[i] = byte(r.Uint32())
-	}
-	return string(data)
-}
 
 func (b *bed) blob(want artifact.Want) string {
 	return filepath.Join(b.dir, "blobs/sha256", strings.TrimPrefix(want.Digest, "sha256:"))
@@ -73,7 +64,7 @@ func TestDamageIsNotServed(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			b := newBed(t, nil)
-			content := map[string]string{"a": noise(1, tc.size)}
+			content := map[string]string{"a": smalldisk.Noise(1, tc.size)}
 			want := b.publish(t, origin("app"), "main-1", content)
 			url := "/v1/blobs/sha256/" + strings.TrimPrefix(want.Digest, "sha256:")
 			if err := tc.damage(b.blob(want)); err != nil {
@@ -106,13 +97,13 @@ func TestDamageIsNotServed(t *testing.T) {
 func TestServedWhole(t *testing.T) {
 	b := newBed(t, nil)
 	for _, size := range []int{0, 1, 64<<10 - 1, 64 << 10, 64<<10 + 1, 128 << 10, 200_000} {
-		blob, err := b.store.Copy(t.Context(), strings.NewReader(noise(2, size)))
+		blob, err := b.store.Copy(t.Context(), strings.NewReader(smalldisk.Noise(2, size)))
 		if err != nil {
 			t.Fatal(err)
 		}
 		want := b.publishBlob(t, origin("app"), fmt.Sprint("main-", size), blob)
 		code, got, err := b.download(t, "/v1/blobs/sha256/"+strings.TrimPrefix(want.Digest, "sha256:"))
-		if code != http.StatusOK || err != nil || string(got) != noise(2, size) {
+		if code != http.StatusOK || err != nil || string(got) != smalldisk.Noise(2, size) {
 			t.Errorf("%d bytes: %d with %d bytes, error %v", size, code, len(got), err)
 		}
 	}
@@ -122,7 +113,7 @@ func TestServedWhole(t *testing.T) {
 func TestScrub(t *testing.T) {
 	b := newBed(t, nil)
 	old := b.publish(t, origin("one"), "main-0", map[string]string{"a": "old"})
-	shared := map[string]string{"a": noise(3, 100_000)}
+	shared := map[string]string{"a": smalldisk.Noise(3, 100_000)}
 	one := b.publish(t, origin("one"), "main-1", shared)
 	b.publish(t, origin("two"), "main-1", shared)
 	b.publish(t, origin("three"), "main-1", map[string]string{"a": "sound"})
@@ -202,7 +193,7 @@ func TestScrubIsPacedAndEnds(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = s.Close() }()
-		blob, err := s.Copy(t.Context(), strings.NewReader(noise(4, 1<<20)))
+		blob, err := s.Copy(t.Context(), strings.NewReader(smalldisk.Noise(4, 1<<20)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -238,28 +229,52 @@ func TestOneProcessAFolder(t *testing.T) {
 	_ = s.Close()
 }
 
-// TestFullDisk fails each step of a publication in turn. Whatever fails, the former artifact is current with a statement about
-// it, in this process and in the next, and nothing is left behind.
-func TestFullDisk(t *testing.T) {
-	tests := map[string]struct {
-		before func(t *testing.T, b *bed)
-		files  map[string]string
-		rev    string
-	}{
-		"of other content":                     {files: map[string]string{"a": "2"}, rev: "main-2"},
-		"of the same content, at a new commit": {files: map[string]string{"a": "1"}, rev: "main-2"},
-		"of the same again, signed anew":       {files: map[string]string{"a": "1"}, rev: "main-1", before: func(_ *testing.T, b *bed) { b.advance(time.Hour) }},
+// attempt is a publication that may fail.
+type attempt struct {
+	before func(t *testing.T, b *bed)
+	files  map[string]string
+	rev    string
+}
+
+// attempts are by what they publish.
+var attempts = map[string]attempt{
+	"of other content":                     {files: map[string]string{"a": "2"}, rev: "main-2"},
+	"of the same content, at a new commit": {files: map[string]string{"a": "1"}, rev: "main-2"},
+	"of the same again, signed anew":       {files: map[string]string{"a": "1"}, rev: "main-1", before: func(_ *testing.T, b *bed) { b.advance(time.Hour) }},
+}
+
+// manyFiles are enough for an archive of several pieces.
+func manyFiles() map[string]string {
+	files := map[string]string{}
+	for i := range 60 {
+		files[fmt.Sprint("file-", i)] = smalldisk.Noise(uint64(i), 3<<10)
 	}
-	for name, tc := range tests {
+	return files
+}
+
+// TestFullDisk fails each step of a publication in turn.
+func TestFullDisk(t *testing.T) {
+	for name, tc := range attempts {
 		t.Run(name, func(t *testing.T) {
 			for _, first := range []bool{false, true} {
 				var steps []string
 				for n := 0; ; n++ {
-					step, done := fullDisk(t, n, first, tc.files, tc.rev, tc.before)
+					b, left, failed := newBed(t, nil), n, ""
+					fault := func(step string) error {
+						if left--; left == -1 {
+							failed = step
+							return &os.PathError{Op: step, Path: "x", Err: syscall.ENOSPC}
+						}
+						return nil
+					}
+					done := b.publishWithoutRoom(t, first, tc, func() { b.store.Fail(fault) }, func() { b.store.Fail(nil) })
+					if done != (failed == "") {
+						t.Errorf("%q failed, and published is %t", failed, done)
+					}
 					if done {
 						break
 					}
-					steps = append(steps, step)
+					steps = append(steps, failed)
 				}
 				if len(steps) < 10 {
 					t.Errorf("first %v: only %d steps were failed: %q", first, len(steps), steps)
@@ -269,57 +284,87 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// fullDisk fails the nth step, and reports whether there was none any more.
-func fullDisk(t *testing.T, n int, first bool, content map[string]string, revision string, prepare func(*testing.T, *bed)) (failed string, done bool) {
+// TestFullDiskIsReal is TestFullDisk where the kernel fails the steps: on a file system with room for one page more, or one file
+// more, than the last time, until that is enough.
+func TestFullDiskIsReal(t *testing.T) {
+	smalldisk.Run(t, func(t *testing.T) {
+		all := maps.Clone(attempts)
+		all["in pieces"] = attempt{files: manyFiles(), rev: "main-2"}
+		for name, tc := range all {
+			for of, leave := range map[string]func(d *smalldisk.Disk, n int){
+				"pages": func(d *smalldisk.Disk, n int) { d.LeavePages(t, n) },
+				"files": func(d *smalldisk.Disk, n int) { d.LeaveFiles(t, n) },
+			} {
+				for _, first := range []bool{false, true} {
+					t.Run(fmt.Sprintf("%s %s, first %t", of, name, first), func(t *testing.T) {
+						n := 0
+						for ; ; n++ {
+							disk := smalldisk.Mount(t, t.TempDir(), 8<<20, 200)
+							b := newBedIn(t, filepath.Join(disk.Dir, "store"), nil)
+							if b.publishWithoutRoom(t, first, tc, func() { leave(disk, n) }, func() { disk.Free(t) }) {
+								break
+							}
+						}
+						if n < 2 {
+							t.Errorf("%d %s were enough, so nothing has failed", n, of)
+						}
+						t.Logf("%d %s are enough", n, of)
+					})
+				}
+			}
+		}
+	})
+}
+
+// publishWithoutRoom publishes on a disk that is full from full to room, and reports whether that worked nevertheless. Where it did
+// not, the former artifact is current with a statement about it, in this process and in the next, nothing is left behind, and with
+// room again it works.
+func (b *bed) publishWithoutRoom(t *testing.T, first bool, a attempt, full, room func()) bool {
 	t.Helper()
-	b := newBed(t, nil)
 	o := origin("app")
 	if !first {
 		b.publish(t, o, "main-1", map[string]string{"a": "1"})
 	}
-	if prepare != nil {
-		prepare(t, b)
+	if a.before != nil {
+		a.before(t, b)
 	}
 	before, held := files(t, b.dir), current(b, o)
-	b.store.Fail(func(step string) error {
-		if n--; n == -1 {
-			failed = step
-			return &os.PathError{Op: step, Path: "x", Err: syscall.ENOSPC}
-		}
-		return nil
-	})
-	err := tryPublish(t, b, o, revision, content)
-	b.store.Fail(nil)
-	if failed == "" {
-		if err != nil {
-			t.Fatalf("no step failed: %v", err)
-		}
-		return "", true
+	full()
+	failure := tryPublish(t, b, o, a.rev, a.files)
+	b.heldBy(t, o, held, failure)
+	room()
+	if failure == nil {
+		return true
 	}
-	if !errors.Is(err, syscall.ENOSPC) {
-		t.Errorf("%s failed: error %v", failed, err)
+	if !errors.Is(failure, syscall.ENOSPC) {
+		t.Errorf("error is %v", failure)
 	}
 	if diff := cmp.Diff(before, files(t, b.dir)); diff != "" {
-		t.Errorf("%s failed (-before +after):\n%s", failed, diff)
+		t.Errorf("%v (-before +after):\n%s", failure, diff)
 	}
-	for range 2 { // in this process, and in the next
-		if diff := cmp.Diff(held, current(b, o)); diff != "" {
-			t.Errorf("%s failed, current (-before +after):\n%s", failed, diff)
-		}
-		if held != "" {
-			want := artifact.Want{Origin: o, Revision: "main-1", Digest: strings.Fields(held)[0], BaseURL: b.server.URL}
-			v, err := b.fetcher.Fetch(t.Context(), want)
-			if err != nil {
-				t.Errorf("%s failed, and a consumer: %v", failed, err)
-			}
-			v.Close()
-		}
-		b.store = b.reopen(t)
+	b.store = b.reopen(t)
+	b.heldBy(t, o, held, failure)
+	if err := tryPublish(t, b, o, a.rev, a.files); err != nil {
+		t.Errorf("%v, and with room again: %v", failure, err)
 	}
-	if err := tryPublish(t, b, o, revision, content); err != nil {
-		t.Errorf("%s failed, and with room again: %v", failed, err)
+	return false
+}
+
+// heldBy checks that a consumer gets what was current before a failure.
+func (b *bed) heldBy(t *testing.T, o verify.Origin, held string, failure error) {
+	t.Helper()
+	if failure == nil || held == "" {
+		return
 	}
-	return failed, false
+	if diff := cmp.Diff(held, current(b, o)); diff != "" {
+		t.Errorf("%v, current (-before +after):\n%s", failure, diff)
+	}
+	want := artifact.Want{Origin: o, Revision: "main-1", Digest: strings.Fields(held)[0], BaseURL: b.server.URL}
+	v, err := b.fetcher.Fetch(t.Context(), want)
+	if err != nil {
+		t.Errorf("%v, and a consumer: %v", failure, err)
+	}
+	v.Close()
 }
 
 // current describes the current artifact of an origin.
@@ -337,7 +382,7 @@ func tryPublish(t *testing.T, b *bed, o verify.Origin, revision string, content 
 	for name, text := range content {
 		tree[name] = &fstest.MapFile{Data: []byte(text)}
 	}
-	blob, err := b.store.Archive(t.Context(), artifact.Tree{FS: tree})
+	blob, err := b.store.Archive(t.Context(), artifact.Tree{FS: identified{tree, map[string]bool{}}})
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 	"sluice.dev/sluice/controllers/internal/artifact"
 	"sluice.dev/sluice/internal/verify"
 	"sluice.dev/sluice/internal/verify/attest"
+	"sluice.dev/sluice/test/smalldisk"
 )
 
 // pair is a store that publishes, and one that copies from it with a key of its own.
@@ -76,7 +77,7 @@ func (p *pair) named(t *testing.T, o verify.Origin) artifact.Named {
 func TestReplica(t *testing.T) {
 	p := newPair(t, "http://127.0.0.1:1") // a peer that is down
 	o := origin("app")
-	want := p.publish(t, o, "main-1", map[string]string{"a": noise(1, 200_000)})
+	want := p.publish(t, o, "main-1", map[string]string{"a": smalldisk.Noise(1, 200_000)})
 	if err := p.replica.Follow(t.Context(), p.named(t, o)); err != nil {
 		t.Fatal(err)
 	}

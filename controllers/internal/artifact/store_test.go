@@ -25,6 +25,7 @@ import (
 	"sluice.dev/sluice/controllers/internal/artifact"
 	"sluice.dev/sluice/internal/verify"
 	"sluice.dev/sluice/internal/verify/attest"
+	"sluice.dev/sluice/test/smalldisk"
 )
 
 func TestArchiveIsDeterministic(t *testing.T) {
@@ -394,10 +395,10 @@ func TestUsage(t *testing.T) {
 		a, _ := b.store.Current(artifact.KeyOf(origin(name)))
 		return *a.Size
 	}
-	old := size("one", noise(1, 5000))
+	old := size("one", smalldisk.Noise(1, 5000))
 	want := artifact.Usage{Objects: 2, Files: 2, Superseded: old}
-	want.Current = size("one", noise(2, 7000))
-	size("two", noise(2, 7000)) // counts once
+	want.Current = size("one", smalldisk.Noise(2, 7000))
+	size("two", smalldisk.Noise(2, 7000)) // counts once
 	if diff := cmp.Diff(want, b.store.Usage()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

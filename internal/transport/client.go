@@ -67,8 +67,7 @@ func NewClient(o ClientOptions) (*http.Client, error) {
 	return &http.Client{Transport: tripper, CheckRedirect: redirects(limit), Timeout: o.Timeout}, nil
 }
 
-// NewTransport returns the transport alone, for libraries that bring a client of their own. Redirects are then theirs to
-// police: give them CheckRedirect.
+// NewTransport returns the transport alone, for libraries that bring a client of their own, and with it a policy for redirects.
 func NewTransport(o ClientOptions) (*http.Transport, error) {
 	config, err := ClientTLS(o.TLS)
 	if err != nil {
@@ -98,11 +97,6 @@ func NewTransport(o ClientOptions) (*http.Transport, error) {
 		t.Proxy = http.ProxyFromEnvironment
 	}
 	return t, nil
-}
-
-// CheckRedirect is the redirect policy of NewClient with the default bound, for a client made by a library.
-func CheckRedirect(req *http.Request, via []*http.Request) error {
-	return redirects(DefaultMaxRedirects)(req, via)
 }
 
 // errRedirect is wrapped by every refusal of a redirect.

@@ -147,8 +147,9 @@ func (c *checker) installRights(ctx context.Context) error {
 func (c *checker) rights(ctx context.Context) error {
 	var wanted []right
 	for _, kind := range cluster.Kinds() {
-		for _, verb := range []string{"list", "patch"} {
-			wanted = append(wanted, right{verb: verb, resource: kind.Resource, namespace: c.namespace})
+		wanted = append(wanted, right{verb: "list", resource: kind.Resource, namespace: c.namespace})
+		if !kind.Passive {
+			wanted = append(wanted, right{verb: "patch", resource: kind.Resource, namespace: c.namespace})
 		}
 	}
 	return c.ask(ctx, wanted, c.log.Warning)

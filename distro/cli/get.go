@@ -184,7 +184,8 @@ func (v view) where(s session) string {
 	return fmt.Sprintf("in namespace %q", s.namespace)
 }
 
-func (v view) table() *terminal.Table {
+// table has the columns of a kind: what nobody can suspend shows its source instead, as in flux.
+func (v view) table(kind cluster.Kind) *terminal.Table {
 	if v.noHeader {
 		return &terminal.Table{}
 	}
@@ -195,7 +196,13 @@ func (v view) table() *terminal.Table {
 	if v.showSource {
 		header = append(header, "SOURCE")
 	}
-	return &terminal.Table{Header: append(header, "REVISION", "SUSPENDED", "READY", "MESSAGE")}
+	header = append(header, "REVISION")
+	if kind.Passive {
+		header = append(header, "SOURCE")
+	} else {
+		header = append(header, "SUSPENDED")
+	}
+	return &terminal.Table{Header: append(header, "READY", "MESSAGE")}
 }
 
 func (v view) rows(objects []cluster.Object) [][]string {
@@ -219,14 +226,25 @@ func (v view) row(o cluster.Object, status, message string) []string {
 		row = []string{o.Namespace(), name}
 	}
 	if v.showSource {
-		kind, namespace, name := o.Source()
-		row = append(row, kind+"/"+namespace+"/"+name)
+		row = append(row, sourceOf(o))
 	}
-	suspended := "False"
-	if o.Suspended() {
-		suspended = "True"
+	fourth := "False"
+	switch {
+	case o.Kind.Passive:
+		fourth = sourceOf(o)
+	case o.Suspended():
+		fourth = "True"
 	}
-	return append(row, terminal.ShortDigests(o.Revision()), suspended, status, terminal.ShortDigests(message))
+	return append(row, terminal.ShortDigests(o.Revision()), fourth, status, terminal.ShortDigests(message))
+}
+
+// sourceOf describes the source of an object; one that a third party has made may have none.
+func sourceOf(o cluster.Object) string {
+	kind, namespace, name := o.Source()
+	if kind == "" {
+		return ""
+	}
+	return kind + "/" + namespace + "/" + name
 }
 
 // getKind prints one table. That nothing was found is no failure unless one object was asked for by its name.
@@ -243,7 +261,7 @@ func (p *program) getKind(ctx context.Context, s session, kind cluster.Kind, v v
 		p.log.Failure("no %s found %s%s", kind.Name, v.where(s), v.filtered())
 		return nil
 	}
-	return v.table().Print(p.streams.Out, rows)
+	return v.table(kind).Print(p.streams.Out, rows)
 }
 
 func (v view) filtered() string {
@@ -277,7 +295,7 @@ func (p *program) getAll(ctx context.Context, s session, what string, v view, in
 		if tables++; tables > 1 {
 			fmt.Fprintln(p.streams.Out)
 		}
-		if err := v.table().Print(p.streams.Out, rows); err != nil {
+		if err := v.table(kind).Print(p.streams.Out, rows); err != nil {
 			return err
 		}
 	}
@@ -292,7 +310,7 @@ func (p *program) getAll(ctx context.Context, s session, what string, v view, in
 
 // watchKind prints a row for each object and each change, until it is interrupted.
 func (p *program) watchKind(ctx context.Context, s session, kind cluster.Kind, v view) error {
-	table := v.table()
+	table := v.table(kind)
 	err := s.Follow(ctx, kind.Resource, v.place(s), v.options(), func(change cluster.Change) (bool, error) {
 		o := cluster.NewObject(kind, change.Object)
 		if change.Deleted {

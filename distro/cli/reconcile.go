@@ -16,9 +16,11 @@ import (
 func (p *program) reconcileCommand() *cobra.Command {
 	var direct, sources []*cobra.Command
 	for _, kind := range cluster.Kinds() {
-		if kind.Source {
+		switch {
+		case kind.Passive:
+		case kind.Source:
 			sources = append(sources, p.reconcileKindCommand(kind))
-		} else {
+		default:
 			direct = append(direct, p.reconcileKindCommand(kind))
 		}
 	}
@@ -45,7 +47,7 @@ func (p *program) reconcileKindCommand(kind cluster.Kind) *cobra.Command {
 		ValidArgsFunction: p.completeNames(kind),
 	}
 	var withSource bool
-	if !kind.Source {
+	if kind.Made {
 		cmd.Flags().BoolVar(&withSource, "with-source", false, "Reconcile the object's source first")
 		cmd.Example += fmt.Sprintf("\n\n  # Fetch the source first\n  sluice %s podinfo -n team-a --with-source", kind.Path("reconcile"))
 	}
@@ -74,7 +76,7 @@ func (p *program) reconcileKindCommand(kind cluster.Kind) *cobra.Command {
 func (p *program) reconcileSource(ctx context.Context, s session, o cluster.Object) error {
 	name, namespace, source := o.Source()
 	kind, ok := cluster.FindKind(name)
-	if !ok || !kind.Source {
+	if !ok || !kind.Source || kind.Passive {
 		return fmt.Errorf("%s has a source of kind %q, which this command cannot reconcile: leave --with-source away", o, name)
 	}
 	object, err := s.Get(ctx, kind, namespace, source)
@@ -88,6 +90,10 @@ func (p *program) reconcileSource(ctx context.Context, s session, o cluster.Obje
 func (p *program) reconcile(ctx context.Context, s session, o cluster.Object) error {
 	if o.Suspended() {
 		return fmt.Errorf("%s is suspended: run sluice %s %s -n %s first", o, o.Kind.Path("resume"), o.Name(), o.Namespace())
+	}
+	if o.Static() {
+		p.log.Success("%s is a registry: there is nothing to reconcile", o)
+		return nil
 	}
 	p.log.Action("requesting reconciliation of %s", o)
 	request := p.now().UTC().Format(time.RFC3339Nano)

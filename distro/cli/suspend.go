@@ -51,9 +51,11 @@ func (p *program) resumeCommand() *cobra.Command {
 func (p *program) switchGroup(verb, title string, command func(cluster.Kind) *cobra.Command) *cobra.Command {
 	var direct, sources []*cobra.Command
 	for _, kind := range cluster.Kinds() {
-		if kind.Source {
+		switch {
+		case kind.Passive:
+		case kind.Source:
 			sources = append(sources, command(kind))
-		} else {
+		default:
 			direct = append(direct, command(kind))
 		}
 	}
@@ -156,6 +158,9 @@ func (p *program) resume(ctx context.Context, s session, objects []cluster.Objec
 			continue
 		}
 		p.log.Success("%s resumed", o)
+		if resumed.Static() {
+			continue
+		}
 		waits.Go(func() error { return p.reported(p.await(ctx, s, resumed, "")) })
 		if oneByOne {
 			_ = waits.Wait() // an error stays with the group until the last Wait

@@ -22,6 +22,10 @@ type Kind struct {
 	Aliases         []string
 	// Source puts the commands below "source".
 	Source bool
+	// Made means that an object names the source that it is made of.
+	Made bool
+	// Passive means that no controller works on an object, so that nobody can have it reconciled or suspended.
+	Passive bool
 	// Achieved precedes the revision of an object that is ready.
 	Achieved string
 	// revision is where the object's revision stands.
@@ -31,25 +35,37 @@ type Kind struct {
 // Kinds returns all kinds, in the order in which tables show them.
 func Kinds() []Kind {
 	return []Kind{
-		{
-			Name:     sourcev1.OCIRepositoryKind,
-			Resource: sourcev1.GroupVersion.WithResource("ocirepositories"),
-			Command:  "oci", Plural: "oci", Source: true,
-			Achieved: "fetched revision", revision: []string{"status", "artifact", "revision"},
-		},
-		{
-			Name:     sourcev1.GitRepositoryKind,
-			Resource: sourcev1.GroupVersion.WithResource("gitrepositories"),
-			Command:  "git", Plural: "git", Source: true,
-			Achieved: "fetched revision", revision: []string{"status", "artifact", "revision"},
-		},
+		source(sourcev1.OCIRepositoryKind, "ocirepositories", "oci"),
+		source(sourcev1.BucketKind, "buckets", "bucket"),
+		source(sourcev1.GitRepositoryKind, "gitrepositories", "git"),
+		source(sourcev1.HelmRepositoryKind, "helmrepositories", "helm"),
+		made(source(sourcev1.HelmChartKind, "helmcharts", "chart")),
+		passive(made(source(sourcev1.ExternalArtifactKind, "externalartifacts", "external"))),
 		{
 			Name:     kustomizev1.KustomizationKind,
 			Resource: kustomizev1.GroupVersion.WithResource("kustomizations"),
 			Command:  "kustomization", Plural: "kustomizations", Aliases: []string{"ks"},
-			Achieved: "applied revision", revision: []string{"status", "lastAppliedRevision"},
+			Made: true, Achieved: "applied revision", revision: []string{"status", "lastAppliedRevision"},
 		},
 	}
+}
+
+// source is the row of a kind of sources.
+func source(name, resource, command string) Kind {
+	return Kind{
+		Name: name, Resource: sourcev1.GroupVersion.WithResource(resource), Command: command, Plural: command, Source: true,
+		Achieved: "fetched revision", revision: []string{"status", "artifact", "revision"},
+	}
+}
+
+func made(k Kind) Kind {
+	k.Made = true
+	return k
+}
+
+func passive(k Kind) Kind {
+	k.Passive = true
+	return k
 }
 
 // Kustomization returns the row of Kustomizations.

@@ -9,6 +9,7 @@ import (
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	"github.com/fluxcd/pkg/apis/meta"
+	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -37,7 +38,21 @@ func NewObject(kind Kind, raw *unstructured.Unstructured) Object {
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(raw.Object, &status); err == nil {
 		o.conditions = status.Status.Conditions
 	}
+	if o.Static() {
+		o.conditions = []metav1.Condition{{
+			Type: meta.ReadyCondition, Status: metav1.ConditionTrue, Message: staticMessage, ObservedGeneration: raw.GetGeneration(),
+		}}
+	}
 	return o
+}
+
+// staticMessage is what Flux's tables say of an object that is Static.
+const staticMessage = "Helm repository is Ready"
+
+// Static reports whether there is nothing to reconcile: a HelmRepository that is a registry is what its charts are pulled from, and
+// no controller writes its status.
+func (o Object) Static() bool {
+	return o.Kind.Name == sourcev1.HelmRepositoryKind && o.text("spec", "type") == sourcev1.HelmRepositoryTypeOCI
 }
 
 // Name returns the object's name.
@@ -89,7 +104,7 @@ func (o Object) ConditionIs(conditionType, status string) bool {
 	return false
 }
 
-// Source returns the source that a Kustomization refers to.
+// Source returns the source that an object which is Made of one refers to.
 func (o Object) Source() (kind, namespace, name string) {
 	namespace = o.text("spec", "sourceRef", "namespace")
 	if namespace == "" {
@@ -134,7 +149,7 @@ func (o Object) text(path ...string) string {
 // observed reports whether the controller has dealt with the object as it is now.
 func (o Object) observed() bool {
 	generation, _, _ := unstructured.NestedInt64(o.raw.Object, "status", "observedGeneration")
-	return generation == o.raw.GetGeneration()
+	return generation == o.raw.GetGeneration() || o.Static()
 }
 
 // handled reports whether the controller has dealt with the request, or with one made after it. Before is the request that

@@ -28,6 +28,7 @@ import (
 	"sluice.dev/sluice/impersonation/clusters"
 	"sluice.dev/sluice/impersonation/tokens"
 	"sluice.dev/sluice/internal/build"
+	"sluice.dev/sluice/internal/cloud"
 	"sluice.dev/sluice/internal/git"
 	"sluice.dev/sluice/internal/oci"
 	"sluice.dev/sluice/internal/verify"
@@ -159,6 +160,10 @@ func registerKustomize(ctx context.Context, p *parts) error {
 	if err != nil {
 		return err
 	}
+	clouds, err := cloud.New(cloud.Config{Digests: p.backend, UserAgent: build.Read().UserAgent(program)})
+	if err != nil {
+		return err
+	}
 	writer, err := apply.NewEngine(apply.Config{
 		Reader: reader, Digests: p.backend, Drift: drifts, Concurrency: p.config.ConcurrentSSA,
 		MigrateAPIVersion: p.config.Features.Enabled(gateMigrateAPIVersion),
@@ -171,7 +176,7 @@ func registerKustomize(ctx context.Context, p *parts) error {
 		Waiver:   func(applier, source string) verify.Waiver { return p.policy.Parameters().Waiver(applier, source) },
 		Renderer: render.New(render.Limits{}), Engine: writer, Drift: drifts, Health: healths, Ledger: evidence, Digests: p.backend,
 		Decryption: unwrap.Config{
-			Policy: p.fips, Backend: p.backend, Client: unwrap.NewClient(build.Read().UserAgent(program)), Now: time.Now,
+			Policy: p.fips, Backend: p.backend, Clouds: clouds, Client: unwrap.NewClient(build.Read().UserAgent(program)), Now: time.Now,
 		},
 		Keys:      p.platformKeys(local),
 		MemoryDir: filepath.Join(p.config.StateDir, "kustomize", "memory"), NoCrossNamespaceRefs: p.config.NoCrossNamespaceRefs, Now: time.Now,

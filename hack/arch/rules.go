@@ -52,8 +52,8 @@ func rooms() []room {
 			"policy", "policy/parameters",
 		}},
 		{"controllers/kustomize", []string{
-			"controllers/internal", "controllers/internal/evidence", "impersonation", "internal/build", "internal/fault", "internal/fips", "internal/transport", "internal/verify",
-			"policy", "compliance/ledger",
+			"controllers/internal", "controllers/internal/evidence", "impersonation", "internal/build", "internal/cloud", "internal/fault", "internal/fips",
+			"internal/transport", "internal/verify", "policy", "compliance/ledger",
 		}},
 		// What a run of the controller would do, for people: the same code, reading and rehearsing only.
 		{"controllers/kustomize/preview", []string{

@@ -86,11 +86,11 @@ type EKS struct {
 	name   string
 }
 
-var eksARN = regexp.MustCompile(`^arn:(aws[a-z-]{0,16}):eks:([a-z0-9-]{1,32}):[0-9]{12}:cluster/([0-9A-Za-z][A-Za-z0-9_-]{0,99})$`)
+var eksARN = newPattern(256, `arn:(aws[a-z-]*):eks:([a-z0-9-]+):[0-9]{12}:cluster/([0-9A-Za-z][A-Za-z0-9_-]*)`)
 
 // ParseEKS reads the ARN of a cluster.
 func ParseEKS(arn string) (EKS, error) {
-	parts := eksARN.FindStringSubmatch(arn)
+	parts := eksARN.find(arn)
 	if parts == nil {
 		return EKS{}, errors.New("no ARN of an EKS cluster: want arn:aws:eks:<region>:<account>:cluster/<name>")
 	}
@@ -107,16 +107,28 @@ func (e EKS) Region() Region { return e.region }
 // Role is a role of AWS IAM. Only ParseRole makes one.
 type Role struct{ arn string }
 
-var roleARN = regexp.MustCompile(`^arn:aws[a-z-]{0,16}:iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]{1,512}$`)
+var roleARN = newPattern(600, `arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]+`)
+
+// roleForm is how the ARN of a role looks.
+const roleForm = "arn:aws:iam::<account>:role/<name>"
 
 // ParseRole reads the role in the annotations of a ServiceAccount.
 func ParseRole(annotations map[string]string) (Role, error) {
 	arn, ok := annotations[RoleAnnotation]
-	switch {
-	case !ok:
+	if !ok {
 		return Role{}, missing(RoleAnnotation)
-	case !roleARN.MatchString(arn):
-		return Role{}, invalid(RoleAnnotation, "arn:aws:iam::<account>:role/<name>")
+	}
+	role, err := ParseRoleARN(arn)
+	if err != nil {
+		return Role{}, invalid(RoleAnnotation, roleForm)
+	}
+	return role, nil
+}
+
+// ParseRoleARN reads the ARN of a role.
+func ParseRoleARN(arn string) (Role, error) {
+	if !roleARN.matches(arn) {
+		return Role{}, errors.New("no valid ARN of a role: want " + roleForm)
 	}
 	return Role{arn: arn}, nil
 }
@@ -145,26 +157,56 @@ func (c *Client) AssumeRole(ctx context.Context, r Region, role Role, namespace,
 	if err != nil {
 		return AWSCredential{}, err
 	}
-	req, err := form(ctx, r.url("sts"), url.Values{
-		"Action": {"AssumeRoleWithWebIdentity"}, "Version": {"2011-06-15"}, "RoleArn": {role.arn}, "RoleSessionName": {session},
-		"DurationSeconds": {strconv.Itoa(int(awsLifetime / time.Second))}, "WebIdentityToken": {string(token)},
-	})
+	return c.assume(ctx, r, url.Values{
+		"Action": {"AssumeRoleWithWebIdentity"}, "RoleArn": {role.arn}, "RoleSessionName": {session}, "WebIdentityToken": {string(token)},
+	}, func(*http.Request, string) error { return nil })
+}
+
+// SwitchRole exchanges a credential for one of a role, whose trust policy must admit the credential's owner.
+func (c *Client) SwitchRole(ctx context.Context, cred AWSCredential, r Region, role Role, session string) (AWSCredential, error) {
+	session, err := c.session(session)
 	if err != nil {
 		return AWSCredential{}, err
 	}
-	var answer struct {
-		ID      string    `xml:"AssumeRoleWithWebIdentityResult>Credentials>AccessKeyId"`
-		Secret  string    `xml:"AssumeRoleWithWebIdentityResult>Credentials>SecretAccessKey"`
-		Session string    `xml:"AssumeRoleWithWebIdentityResult>Credentials>SessionToken"`
-		Expires time.Time `xml:"AssumeRoleWithWebIdentityResult>Credentials>Expiration"`
+	return c.assume(ctx, r, url.Values{"Action": {"AssumeRole"}, "RoleArn": {role.arn}, "RoleSessionName": {session}}, c.signer(cred, r, "sts").sign)
+}
+
+// assumed is the answer of STS to either action.
+type assumed struct {
+	Web  given `xml:"AssumeRoleWithWebIdentityResult>Credentials"`
+	Role given `xml:"AssumeRoleResult>Credentials"`
+}
+
+type given struct {
+	ID      string    `xml:"AccessKeyId"`
+	Secret  string    `xml:"SecretAccessKey"`
+	Session string    `xml:"SessionToken"`
+	Expires time.Time `xml:"Expiration"`
+}
+
+// assume asks STS for a credential of a role.
+func (c *Client) assume(ctx context.Context, r Region, action url.Values, sign func(req *http.Request, body string) error) (AWSCredential, error) {
+	action.Set("Version", "2011-06-15")
+	action.Set("DurationSeconds", strconv.Itoa(int(awsLifetime/time.Second)))
+	req, err := form(ctx, r.url("sts"), action)
+	if err != nil {
+		return AWSCredential{}, err
 	}
+	if err := sign(req, action.Encode()); err != nil {
+		return AWSCredential{}, err
+	}
+	var answer assumed
 	if err := c.call(req, xml.Unmarshal, &answer); err != nil {
 		return AWSCredential{}, err
 	}
-	if answer.ID == "" || answer.Secret == "" || answer.Session == "" || !answer.Expires.After(c.now()) {
+	g := answer.Web
+	if g == (given{}) {
+		g = answer.Role
+	}
+	if g.ID == "" || g.Secret == "" || g.Session == "" || !g.Expires.After(c.now()) {
 		return AWSCredential{}, fmt.Errorf("%s answers without a credential that is good", req.URL.Host)
 	}
-	return AWSCredential{id: answer.ID, secret: Secret(answer.Secret), session: Secret(answer.Session), Expires: answer.Expires}, nil
+	return AWSCredential{id: g.ID, secret: Secret(g.Secret), session: Secret(g.Session), Expires: g.Expires}, nil
 }
 
 // session shortens the name of a session, with a digest of the whole so that no two share one.

@@ -79,6 +79,13 @@ func (c *Client) EntraToken(ctx context.Context, id EntraIdentity, resource stri
 	return c.entra(ctx, id, strings.TrimSuffix(resource, "/")+"/.default", token)
 }
 
+// In returns a client that asks Microsoft's other clouds.
+func (c *Client) In(azure AzureCloud) *Client {
+	other := *c
+	other.azure = azure
+	return &other
+}
+
 // entra exchanges a workload's token for one with a scope (RFC 7523 §2.2).
 func (c *Client) entra(ctx context.Context, id EntraIdentity, scope string, token Secret) (Token, error) {
 	login, _ := c.azure.hosts()
@@ -91,12 +98,12 @@ func (c *Client) entra(ctx context.Context, id EntraIdentity, scope string, toke
 // AKS is a cluster of Azure Kubernetes Service. Only ParseAKS makes one.
 type AKS struct{ id string }
 
-var aksID = regexp.MustCompile(`(?i)^/subscriptions/([0-9a-f-]{36})/resourceGroups/([\w.()-]{1,90})` +
-	`/providers/Microsoft\.ContainerService/managedClusters/([\w-]{1,63})$`)
+var aksID = newPattern(320, `(?i)/subscriptions/([0-9a-f-]+)/resourceGroups/([\w.()-]+)`+
+	`/providers/Microsoft\.ContainerService/managedClusters/([\w-]+)`)
 
 // ParseAKS reads the id of a cluster.
 func ParseAKS(id string) (AKS, error) {
-	parts := aksID.FindStringSubmatch(id)
+	parts := aksID.find(id)
 	if parts == nil || !guid.MatchString(parts[1]) || strings.Trim(parts[2], ".") == "" {
 		return AKS{}, errors.New("no id of an AKS cluster: want /subscriptions/<id>/resourceGroups/<group>" +
 			"/providers/Microsoft.ContainerService/managedClusters/<name>")

@@ -7,18 +7,20 @@ import (
 	"encoding/xml"
 	"fmt"
 	"net/http"
-	"regexp"
 	"strings"
 )
 
 // shownCode is what is repeated of an error that a cloud tells. No credential has this form.
-var shownCode = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]{1,47}$`)
+var shownCode = newPattern(48, `[A-Za-z][A-Za-z0-9_-]+`)
 
 // errorCode finds the code of an error in an answer, whichever cloud's it is. Empty means that there is none.
 func errorCode(header http.Header, data []byte) string {
 	for _, code := range []string{header.Get("X-Amzn-Errortype"), queryCode(data), jsonCode(data)} {
 		code, _, _ = strings.Cut(code, ":") // AWS adds where the code is explained
-		if shownCode.MatchString(code) {
+		if _, name, ok := strings.Cut(code, "#"); ok {
+			code = name // or puts the service before it
+		}
+		if shownCode.matches(code) {
 			return code
 		}
 	}
@@ -34,14 +36,18 @@ func queryCode(data []byte) string {
 	return answer.Code
 }
 
-// jsonCode reads what the others say: OAuth a word and Entra a number beside it, the APIs of Google and Azure an object.
+// jsonCode reads what the others say: AWS a type, OAuth a word and Entra a number beside it, the APIs of Google and Azure an object.
 func jsonCode(data []byte) string {
 	var answer struct {
 		Error json.RawMessage `json:"error"`
 		Codes []int           `json:"error_codes"`
+		Type  string          `json:"__type"`
 	}
 	if json.Unmarshal(data, &answer) != nil {
 		return ""
+	}
+	if answer.Type != "" {
+		return answer.Type
 	}
 	if len(answer.Codes) > 0 {
 		return fmt.Sprintf("AADSTS%d", answer.Codes[0])

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"net/url"
-	"regexp"
 	"strings"
 )
 
@@ -16,7 +15,7 @@ type CodeCommit struct {
 	host, path string
 }
 
-var codeCommitHost = regexp.MustCompile(`^git-codecommit(-fips)?\.([a-z0-9-]{1,32})\.([a-z0-9.-]{1,64})$`)
+var codeCommitHost = newPattern(128, `git-codecommit(-fips)?\.([a-z0-9-]+)\.([a-z0-9.-]+)`)
 
 // ParseCodeCommit reads the address of a repository.
 func ParseCodeCommit(address string) (CodeCommit, error) {
@@ -25,7 +24,7 @@ func ParseCodeCommit(address string) (CodeCommit, error) {
 	if err != nil || u.Scheme != "https" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || !strings.HasPrefix(u.Path, "/v1/repos/") {
 		return CodeCommit{}, fail
 	}
-	parts := codeCommitHost.FindStringSubmatch(u.Host)
+	parts := codeCommitHost.find(u.Host)
 	if parts == nil {
 		return CodeCommit{}, fail
 	}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package cloud exchanges a workload's token, one of a Kubernetes ServiceAccount, for a short-lived credential of AWS, Google Cloud or
-// Azure, and asks those clouds where a Kubernetes cluster of theirs is (spec row K-40). As whom a workload acts there stand
+// Azure, asks those clouds where a Kubernetes cluster of theirs is (spec row K-40), and has their key services decrypt (spec row K-17). As whom a workload acts there stand
 // annotations of its ServiceAccount, which are Flux's.
 //
 // It speaks to the clouds' own hosts alone, over internal/transport, and follows no redirect: every name that becomes part of an

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
 	"time"
 )
 
@@ -21,16 +20,17 @@ const (
 	GoogleAccountAnnotation = "iam.gke.io/gcp-service-account"
 )
 
-// The services of Google Cloud that are asked.
+// The services of Google Cloud that are asked, and the scope for all of them.
 const (
 	googleSTS         = "https://sts.googleapis.com/v1/token"
 	googleCredentials = "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/"
 	googleContainer   = "https://container.googleapis.com/v1/"
+	googlePlatform    = "https://www.googleapis.com/auth/cloud-platform"
 )
 
 // googleScopes are what a token is good for: GKE's API server knows users by their address.
 func googleScopes() []string {
-	return []string{"https://www.googleapis.com/auth/cloud-platform", "https://www.googleapis.com/auth/userinfo.email"}
+	return []string{googlePlatform, "https://www.googleapis.com/auth/userinfo.email"}
 }
 
 // googleLifetime is how long a token of a service account is asked for.
@@ -40,19 +40,19 @@ const googleLifetime = 15 * time.Minute
 type GoogleIdentity struct{ provider, email string }
 
 var (
-	googleProvider = regexp.MustCompile(`^projects/[0-9]{1,30}/locations/global/workloadIdentityPools/[a-z0-9-]{1,100}/providers/[a-z0-9-]{1,100}$`)
-	googleEmail    = regexp.MustCompile(`^[a-zA-Z0-9-]{1,100}@[a-zA-Z0-9-]{1,100}\.iam\.gserviceaccount\.com$`)
+	googleProvider = newPattern(256, `projects/[0-9]+/locations/global/workloadIdentityPools/[a-z0-9-]+/providers/[a-z0-9-]+`)
+	googleEmail    = newPattern(200, `[a-zA-Z0-9-]+@([a-zA-Z0-9.-]+\.iam|developer|appspot)\.gserviceaccount\.com`)
 )
 
 // ParseGoogleIdentity reads the annotations of a ServiceAccount.
 func ParseGoogleIdentity(annotations map[string]string) (GoogleIdentity, error) {
 	provider, ok := annotations[PoolAnnotation]
 	switch {
-	case ok && !googleProvider.MatchString(provider):
+	case ok && !googleProvider.matches(provider):
 		return GoogleIdentity{}, invalid(PoolAnnotation, "projects/<number>/locations/global/workloadIdentityPools/<pool>/providers/<provider>")
 	}
 	email := annotations[GoogleAccountAnnotation]
-	if email != "" && !googleEmail.MatchString(email) {
+	if email != "" && !googleEmail.matches(email) {
 		return GoogleIdentity{}, invalid(GoogleAccountAnnotation, "<name>@<project>.iam.gserviceaccount.com")
 	}
 	return GoogleIdentity{provider: provider, email: email}, nil
@@ -80,14 +80,24 @@ func (c *Client) audiences(ctx context.Context, id GoogleIdentity) (token, excha
 
 // GoogleToken exchanges a workload's token for one of Google Cloud.
 func (c *Client) GoogleToken(ctx context.Context, id GoogleIdentity, token Secret) (Token, error) {
+	return c.google(ctx, id, token, googleScopes())
+}
+
+// GoogleKMSToken exchanges a workload's token for one that a key service takes and, where the workload acts as a service account,
+// nobody else does.
+func (c *Client) GoogleKMSToken(ctx context.Context, id GoogleIdentity, token Secret) (Token, error) {
+	return c.google(ctx, id, token, []string{GoogleKMSScope})
+}
+
+// google exchanges a workload's token for one with these scopes. That of the workload itself has the scope that acting as another takes.
+func (c *Client) google(ctx context.Context, id GoogleIdentity, token Secret, scopes []string) (Token, error) {
 	const kind = "urn:ietf:params:oauth:token-type:"
-	scopes := googleScopes()
 	_, audience, err := c.audiences(ctx, id)
 	if err != nil {
 		return Token{}, err
 	}
 	federated, err := c.exchange(ctx, googleSTS, url.Values{
-		"grant_type": {"urn:ietf:params:oauth:grant-type:token-exchange"}, "audience": {audience}, "scope": {scopes[0]},
+		"grant_type": {"urn:ietf:params:oauth:grant-type:token-exchange"}, "audience": {audience}, "scope": {googlePlatform},
 		"requested_token_type": {kind + "access_token"}, "subject_token_type": {kind + "jwt"}, "subject_token": {string(token)},
 	})
 	if err != nil || id.email == "" {
@@ -120,11 +130,11 @@ func (c *Client) googleAccount(ctx context.Context, email string, federated Toke
 // GKE is a cluster of Google Kubernetes Engine. Only ParseGKE makes one.
 type GKE struct{ name string }
 
-var gkeName = regexp.MustCompile(`^projects/[a-z0-9][a-z0-9:.-]{0,99}/locations/[a-z0-9-]{1,64}/clusters/[a-z0-9-]{1,64}$`)
+var gkeName = newPattern(256, `projects/[a-z0-9][a-z0-9:.-]*/locations/[a-z0-9-]+/clusters/[a-z0-9-]+`)
 
 // ParseGKE reads the name of a cluster.
 func ParseGKE(name string) (GKE, error) {
-	if !gkeName.MatchString(name) {
+	if !gkeName.matches(name) {
 		return GKE{}, errors.New("no name of a GKE cluster: want projects/<project>/locations/<location>/clusters/<name>")
 	}
 	return GKE{name: name}, nil

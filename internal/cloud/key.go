@@ -44,7 +44,7 @@ func ParseGoogleKey(document []byte) (GoogleKey, error) {
 		return GoogleKey{}, errors.New("no JSON")
 	case key.Type != "service_account":
 		return GoogleKey{}, fmt.Errorf("type %.32q: want %q", key.Type, "service_account")
-	case !googleEmail.MatchString(key.Email):
+	case !googleEmail.matches(key.Email):
 		return GoogleKey{}, errors.New("client_email is not that of a service account")
 	case key.PEM == "":
 		return GoogleKey{}, errors.New("private_key is missing")
@@ -95,6 +95,9 @@ type EntraApplication struct {
 	secret                Secret
 }
 
+// tenantDomain is a name by which a tenant may be known.
+var tenantDomain = newPattern(253, `[a-zA-Z0-9-]+(\.[a-zA-Z0-9-]+)+`)
+
 // ParseEntraApplication reads tenant, client and secret. Authority is where Entra is, empty for the public cloud.
 func ParseEntraApplication(authority, tenant, client string, secret Secret) (EntraApplication, error) {
 	login := ""
@@ -106,8 +109,8 @@ func ParseEntraApplication(authority, tenant, client string, secret Secret) (Ent
 	switch {
 	case login == "":
 		return EntraApplication{}, errors.New("authorityHost is none of Microsoft's clouds")
-	case !guid.MatchString(tenant):
-		return EntraApplication{}, errors.New("tenantId is not a GUID")
+	case !guid.MatchString(tenant) && !tenantDomain.matches(tenant):
+		return EntraApplication{}, errors.New("tenantId is neither a GUID nor a domain")
 	case !guid.MatchString(client):
 		return EntraApplication{}, errors.New("clientId is not a GUID")
 	case secret == "":

@@ -33,6 +33,10 @@ func TestNames(t *testing.T) {
 		_, err := cloud.ParseEntraIdentity(map[string]string{cloud.TenantAnnotation: s, cloud.ClientAnnotation: tenantID})
 		return err
 	}
+	kms := func(s string) error { _, err := cloud.ParseKMSKey(s); return err }
+	vault := func(s string) error { _, err := cloud.ParseVaultKey(s, "sops", "0123"); return err }
+	vaultKey := func(s string) error { _, err := cloud.ParseVaultKey("https://shop.vault.azure.net", s, ""); return err }
+	googleKMS := func(s string) error { _, err := cloud.ParseGoogleKMSKey(s); return err }
 	for name, tc := range map[string]struct {
 		parse     func(string) error
 		good, bad []string
@@ -42,7 +46,7 @@ func TestNames(t *testing.T) {
 			[]string{"arn:aws:eks:eu-central-1:123456789012:cluster/shop_1-a", "arn:aws-us-gov:eks:us-gov-west-1:123456789012:cluster/shop", "arn:aws-cn:eks:cn-north-1:123456789012:cluster/shop"},
 			[]string{
 				"", "shop", "arn:aws:eks:evil.example/:123456789012:cluster/shop", "arn:aws:eks:eu-central-1:123456789012:cluster/../x", "arn:aws:eks:eu-central-1:123456789012:cluster/a?b",
-				"arn:aws-none:eks:eu-central-1:123456789012:cluster/shop", "arn:aws:eks:localhost:123456789012:cluster/shop", "arn:aws:eks:eu-central-1:123456789012:cluster/" + strings.Repeat("x", 101),
+				"arn:aws-none:eks:eu-central-1:123456789012:cluster/shop", "arn:aws:eks:localhost:123456789012:cluster/shop", "arn:aws:eks:eu-central-1:123456789012:cluster/" + strings.Repeat("x", 256),
 				"arn:aws:eks:eu-central-1:123456789012:cluster/shop\n",
 			},
 		},
@@ -58,6 +62,25 @@ func TestNames(t *testing.T) {
 				"", "shop", strings.Replace(aksName, "shop_(eu)", "..", 1), strings.Replace(aksName, "6b4e7d1c-0000", "6b4e7d1c0-000", 1), aksName + "/x", aksName + "?x",
 				strings.Replace(aksName, "ContainerService", "Compute", 1), "@evil.example" + aksName,
 			},
+		},
+		"keys of AWS": {
+			kms,
+			[]string{"arn:aws:kms:eu-central-1:123456789012:key/6b4e7d1c-0000-4000-8000-000000000000", "arn:aws-us-gov:kms:us-gov-west-1:123456789012:alias/team/sops"},
+			[]string{"", "arn:aws:kms:evil.example/:123456789012:key/a", "arn:aws-none:kms:eu-central-1:123456789012:key/a", "arn:aws:kms:eu-central-1:123456789012:key/a?b"},
+		},
+		"vaults": {
+			vault,
+			[]string{"https://shop.vault.azure.net", "https://Shop.vault.usgovcloudapi.net/", "https://shop.managedhsm.azure.net", "https://shop.vault.azure.cn"},
+			[]string{
+				"", "http://shop.vault.azure.net", "https://vault.azure.net", "https://shop.vault.azure.net.evil.example", "https://a@shop.vault.azure.net", "https://shop.vault.azure.net/x",
+				"https://shop.vault.azure.net?x", "https://evil.example/.vault.azure.net", "https://shop.vault.azure.net:8443",
+			},
+		},
+		"keys of vaults": {vaultKey, []string{"sops", "Sops-2"}, []string{"", "..", "a/b", "a?b", "a%2fb"}},
+		"keys of Google": {
+			googleKMS,
+			[]string{"projects/example.com:shop/locations/global/keyRings/a_b/cryptoKeys/c", "projects/shop/locations/europe-west3/keyRings/a/cryptoKeys/c/cryptoKeyVersions/1"},
+			[]string{"", "projects/../locations/a/keyRings/b/cryptoKeys/c", "projects/a/locations/b/keyRings/c/cryptoKeys/d:decrypt", "projects/a/locations/b/keyRings/c/cryptoKeys/d?e"},
 		},
 		"roles":            {role, []string{"arn:aws:iam::123456789012:role/team/shop"}, []string{"", "arn:aws:iam::123456789012:user/shop", "shop"}},
 		"pools":            {pool, []string{goodPool}, []string{"", "//iam.googleapis.com/" + goodPool, "projects/1/locations/global/workloadIdentityPools/a/providers/../b"}},

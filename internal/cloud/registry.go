@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 	"time"
 )
@@ -36,7 +35,7 @@ const (
 	publicECRRegion = "us-east-1"
 )
 
-var ecrHost = regexp.MustCompile(`^[0-9]{12}\.dkr\.ecr(-fips)?\.([a-z0-9-]{1,32})\.([a-z0-9.-]{1,64})$`)
+var ecrHost = newPattern(128, `[0-9]{12}\.dkr\.ecr(-fips)?\.([a-z0-9-]+)\.([a-z0-9.-]+)`)
 
 // ParseECR reads the host of a registry.
 func ParseECR(host string) (ECR, error) {
@@ -44,7 +43,7 @@ func ParseECR(host string) (ECR, error) {
 		region, err := ParseRegion(publicECRRegion)
 		return ECR{region: region, public: true}, err
 	}
-	parts := ecrHost.FindStringSubmatch(host)
+	parts := ecrHost.find(host)
 	if parts == nil {
 		return ECR{}, errors.New("no registry of Amazon ECR: want <account>.dkr.ecr.<region>.amazonaws.com or " + publicECR)
 	}
@@ -125,11 +124,11 @@ func (d *ecrData) UnmarshalJSON(data []byte) error {
 // ACR is a registry of Azure Container Registry. Only ParseACR makes one.
 type ACR struct{ host string }
 
-var acrHost = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}\.azurecr\.(io|us|cn)$`)
+var acrHost = newPattern(74, `[a-z0-9][a-z0-9-]*\.azurecr\.(io|us|cn)`)
 
 // ParseACR reads the host of a registry.
 func ParseACR(host string) (ACR, error) {
-	if !acrHost.MatchString(host) {
+	if !acrHost.matches(host) {
 		return ACR{}, errors.New("no registry of Azure: want <name>.azurecr.io")
 	}
 	return ACR{host: host}, nil
@@ -186,11 +185,11 @@ func expiryOf(token string) time.Time {
 	return time.Unix(claims.Expires, 0)
 }
 
-var googleRegistry = regexp.MustCompile(`^([a-z0-9-]{1,63}-docker\.pkg\.dev|([a-z]{2,8}\.)?gcr\.io)$`)
+var googleRegistry = newPattern(78, `[a-z0-9-]+-docker\.pkg\.dev|([a-z]{2,8}\.)?gcr\.io`)
 
 // ParseArtifactRegistry checks the host of a registry of Google Cloud.
 func ParseArtifactRegistry(host string) error {
-	if !googleRegistry.MatchString(host) {
+	if !googleRegistry.matches(host) {
 		return errors.New("no registry of Google Cloud: want <location>-docker.pkg.dev or gcr.io")
 	}
 	return nil

@@ -20,30 +20,42 @@ import (
 
 var sessionName = regexp.MustCompile(`^[\w+=,.@-]{2,64}$`)
 
-// sts answers AssumeRoleWithWebIdentity.
+// sts answers AssumeRoleWithWebIdentity, and AssumeRole, for which a role trusts the id of an access key.
 func (c *Clouds) sts(w http.ResponseWriter, r *http.Request, body []byte) {
 	refuse := func(status int, code string) {
 		w.WriteHeader(status)
 		_, _ = fmt.Fprintf(w, `<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type><Code>%s</Code><Message>%s</Message></Error></ErrorResponse>`, code, body)
 	}
 	form, err := url.ParseQuery(string(body))
-	role := form.Get("RoleArn")
+	role, action := form.Get("RoleArn"), form.Get("Action")
 	switch {
-	case err != nil || r.Method != http.MethodPost || r.URL.Path != "/" || form.Get("Action") != "AssumeRoleWithWebIdentity" || form.Get("Version") != "2011-06-15":
+	case err != nil || r.Method != http.MethodPost || r.URL.Path != "/" || !strings.HasPrefix(action, "AssumeRole") || form.Get("Version") != "2011-06-15":
 		refuse(http.StatusBadRequest, "InvalidAction")
 	case !sessionName.MatchString(form.Get("RoleSessionName")) || form.Get("DurationSeconds") != "900":
 		refuse(http.StatusBadRequest, "ValidationError")
+	case action == "AssumeRole":
+		by, err := c.signed(r, body, strings.Split(r.Host, ".")[1], "sts")
+		if err != nil || c.config.Trusts[role] != by.who {
+			refuse(http.StatusForbidden, "AccessDenied")
+			return
+		}
+		c.assumed(w, action, role, form.Get("RoleSessionName"))
 	case c.config.Review(r.Context(), form.Get("WebIdentityToken"), "sts.amazonaws.com") == "":
 		refuse(http.StatusBadRequest, "InvalidIdentityToken")
 	case !c.trusted(r.Context(), role, form.Get("WebIdentityToken"), "sts.amazonaws.com"):
 		refuse(http.StatusForbidden, "AccessDenied")
 	default:
-		g := grant{who: role, scope: form.Get("RoleSessionName"), secret: rand.Text(), session: rand.Text() + "/+=", expires: time.Now().Add(15 * time.Minute)}
-		id := c.give("ASIA", g)
-		_, _ = fmt.Fprintf(w, `<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleWithWebIdentityResult><Credentials>`+
-			`<AccessKeyId>%s</AccessKeyId><SecretAccessKey>%s</SecretAccessKey><SessionToken>%s</SessionToken><Expiration>%s</Expiration>`+
-			`</Credentials></AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>`, id, g.secret, g.session, g.expires.UTC().Format(time.RFC3339))
+		c.assumed(w, action, role, form.Get("RoleSessionName"))
 	}
+}
+
+// assumed answers with a credential of a role.
+func (c *Clouds) assumed(w http.ResponseWriter, action, role, session string) {
+	g := grant{who: role, scope: session, secret: rand.Text(), session: rand.Text() + "/+=", expires: time.Now().Add(15 * time.Minute)}
+	id := c.give("ASIA", g)
+	_, _ = fmt.Fprintf(w, `<%[1]sResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><%[1]sResult><Credentials>`+
+		`<AccessKeyId>%[2]s</AccessKeyId><SecretAccessKey>%[3]s</SecretAccessKey><SessionToken>%[4]s</SessionToken><Expiration>%[5]s</Expiration>`+
+		`</Credentials></%[1]sResult></%[1]sResponse>`, action, id, g.secret, g.session, g.expires.UTC().Format(time.RFC3339))
 }
 
 // eks answers DescribeCluster.
@@ -135,6 +147,9 @@ func (c *Clouds) signed(r *http.Request, body []byte, region, service string) (g
 		return grant{}, errors.New("scope " + scope)
 	}
 	g, ok := c.known(id)
+	if secret, given := c.config.Storage.AccessKeys[id]; given && !ok {
+		g, ok = grant{who: id, secret: secret}, true
+	}
 	if !ok || s.session != g.session {
 		return grant{}, errors.New("UnrecognizedClient")
 	}

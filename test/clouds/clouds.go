@@ -38,6 +38,8 @@ type Config struct {
 	Git http.Handler
 	// Registry serves the registries of the clouds to whom they let in.
 	Registry http.Handler
+	// Keys are those of the key services: by ARN at AWS, by address at Azure, by name at Google.
+	Keys map[string]Key
 	// Storage is what the object stores hold.
 	Storage Storage
 	// App is a GitHub App.
@@ -105,6 +107,7 @@ func (c *Clouds) certificate(t testing.TB) (cert, key []byte) {
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "clouds"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 		DNSNames: []string{
+			"*.vault.azure.net", "*.vault.azure.cn", "login.chinacloudapi.cn",
 			"*.eu-central-1.amazonaws.com", "*.cn-north-1.amazonaws.com.cn", "*.googleapis.com", "*.s3.eu-central-1.amazonaws.com", "*.blob.core.windows.net", "login.microsoftonline.com", "management.azure.com",
 			"login.microsoftonline.us", "management.usgovcloudapi.net", "dev.azure.com", "github.com", "api.github.com",
 			"*.ecr.eu-central-1.amazonaws.com", "*.dkr.ecr.eu-central-1.amazonaws.com", "*.dkr.ecr-fips.eu-central-1.amazonaws.com",
@@ -194,6 +197,10 @@ func (c *Clouds) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.s3(w, r, body)
 	case strings.HasSuffix(r.Host, ".blob.core.windows.net"):
 		c.blobs(w, r)
+	case strings.HasPrefix(r.Host, "kms."):
+		c.kms(w, r, body)
+	case strings.Contains(r.Host, ".vault.azure."):
+		c.vault(w, r, body)
 	case strings.HasPrefix(r.Host, "eks."):
 		c.eks(w, r, body)
 	case strings.HasSuffix(r.Host, ".googleapis.com"):

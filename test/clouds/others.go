@@ -27,6 +27,8 @@ func (c *Clouds) google(w http.ResponseWriter, r *http.Request, body []byte) {
 		c.become(w, r, body)
 	case "container":
 		c.gke(w, r)
+	case "cloudkms":
+		c.cloudKMS(w, r, body)
 	default:
 		w.WriteHeader(http.StatusNotFound)
 	}
@@ -69,13 +71,13 @@ func (c *Clouds) become(w http.ResponseWriter, r *http.Request, body []byte) {
 		Lifetime string
 	}
 	switch {
-	case json.Unmarshal(body, &asked) != nil || !found || !verb || r.Method != http.MethodPost || asked.Lifetime != "900s" || len(asked.Scope) != 2:
+	case json.Unmarshal(body, &asked) != nil || !found || !verb || r.Method != http.MethodPost || asked.Lifetime != "900s" || len(asked.Scope) == 0:
 		answer(w, http.StatusBadRequest, map[string]any{"error": map[string]any{"code": 400, "status": "INVALID_ARGUMENT"}})
 	case !ok || c.config.Trusts[email] != g.scope:
 		answer(w, http.StatusForbidden, map[string]any{"error": map[string]any{"code": 403, "status": "PERMISSION_DENIED"}})
 	default:
 		expires := time.Now().Add(15 * time.Minute)
-		token := c.give("ya29.", grant{who: email, expires: expires})
+		token := c.give("ya29.", grant{who: email, scope: strings.Join(asked.Scope, " "), expires: expires})
 		answer(w, http.StatusOK, map[string]any{"accessToken": token, "expireTime": expires.UTC().Format(time.RFC3339)})
 	}
 }

@@ -68,12 +68,6 @@ func (c *Clouds) s3(w http.ResponseWriter, r *http.Request, body []byte) {
 	name, region, _ := strings.Cut(r.Host, ".s3.")
 	region, _, _ = strings.Cut(region, ".")
 	g, err := c.signed(r, body, region, "s3")
-	if secret, ok := s.AccessKeys[accessKeyOf(r)]; ok && err != nil {
-		c.mu.Lock()
-		c.tokens[accessKeyOf(r)] = grant{who: "a user", secret: secret, expires: time.Now().Add(time.Hour)}
-		c.mu.Unlock()
-		g, err = c.signed(r, body, region, "s3")
-	}
 	key, query := strings.TrimPrefix(r.URL.Path, "/"), r.URL.Query()
 	_, found := s.Objects[key]
 	switch {
@@ -98,12 +92,6 @@ func (c *Clouds) s3(w http.ResponseWriter, r *http.Request, body []byte) {
 		}
 		_, _ = w.Write([]byte(out.String() + "</ListBucketResult>"))
 	}
-}
-
-func accessKeyOf(r *http.Request) string {
-	_, rest, _ := strings.Cut(r.Header.Get("Authorization"), "Credential=")
-	id, _, _ := strings.Cut(rest, "/")
-	return id
 }
 
 // gcs answers objects.list and objects.get.
@@ -168,10 +156,10 @@ func (c *Clouds) oauth(w http.ResponseWriter, body []byte) {
 	case rsa.VerifyPKCS1v15(s.Google, crypto.SHA256, sum[:], signature) != nil, json.Unmarshal(payload, &claims) != nil:
 		refuse()
 	case claims.Issuer != s.Email || claims.Audience != "https://oauth2.googleapis.com/token" || time.Unix(claims.Expires, 0).Before(time.Now()) ||
-		claims.Scope != "https://www.googleapis.com/auth/devstorage.read_only":
+		claims.Scope != "https://www.googleapis.com/auth/devstorage.read_only" && claims.Scope != kmsScope:
 		refuse()
 	default:
-		token := c.give("ya29.", grant{who: s.Email, expires: time.Now().Add(time.Hour)})
+		token := c.give("ya29.", grant{who: s.Email, scope: claims.Scope, expires: time.Now().Add(time.Hour)})
 		answer(w, http.StatusOK, map[string]any{"access_token": token, "expires_in": 3599, "token_type": "Bearer"})
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"sluice.dev/sluice/controllers/kustomize/decrypt"
 	"sluice.dev/sluice/controllers/kustomize/decrypt/sops"
 	"sluice.dev/sluice/controllers/kustomize/decrypt/unwrap"
+	"sluice.dev/sluice/internal/cloud"
 	"sluice.dev/sluice/internal/fips"
 	"sluice.dev/sluice/test/sopskeys"
 )
@@ -43,8 +44,12 @@ func session(t *testing.T) *decrypt.Session {
 	if err != nil {
 		t.Fatal(err)
 	}
+	clouds, err := cloud.New(cloud.Config{Digests: backend})
+	if err != nil {
+		t.Fatal(err)
+	}
 	s, err := decrypt.New(unwrap.Config{
-		Policy: fips.Policy{Profile: fips.Standard}, Backend: backend, Client: unwrap.NewClient("test"), Now: time.Now,
+		Policy: fips.Policy{Profile: fips.Standard}, Backend: backend, Clouds: clouds, Client: unwrap.NewClient("test"), Now: time.Now,
 	}, unwrap.NewCredentials(map[string][]byte{"alice.agekey": read(t, "alice.agekey")}))
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +119,11 @@ func TestObjectStrict(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := decrypt.New(unwrap.Config{Backend: backend, Client: unwrap.NewClient("test"), Now: time.Now}, unwrap.NewCredentials(map[string][]byte{
+	clouds, err := cloud.New(cloud.Config{Digests: backend})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := decrypt.New(unwrap.Config{Backend: backend, Clouds: clouds, Client: unwrap.NewClient("test"), Now: time.Now}, unwrap.NewCredentials(map[string][]byte{
 		"sops.vault-token": []byte(sopskeys.Token), "ca.crt": server.CA,
 	}))
 	if err != nil {

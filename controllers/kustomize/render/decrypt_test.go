@@ -18,6 +18,7 @@ import (
 	"sluice.dev/sluice/controllers/kustomize/decrypt"
 	"sluice.dev/sluice/controllers/kustomize/decrypt/unwrap"
 	"sluice.dev/sluice/controllers/kustomize/render"
+	"sluice.dev/sluice/internal/cloud"
 	"sluice.dev/sluice/internal/fips"
 )
 
@@ -41,8 +42,12 @@ func decrypter(t *testing.T) *decrypt.Session {
 	if err != nil {
 		t.Fatal(err)
 	}
+	clouds, err := cloud.New(cloud.Config{Digests: backend})
+	if err != nil {
+		t.Fatal(err)
+	}
 	s, err := decrypt.New(unwrap.Config{
-		Policy: fips.Policy{Profile: fips.Standard}, Backend: backend, Client: unwrap.NewClient("test"), Now: time.Now,
+		Policy: fips.Policy{Profile: fips.Standard}, Backend: backend, Clouds: clouds, Client: unwrap.NewClient("test"), Now: time.Now,
 	}, unwrap.NewCredentials(map[string][]byte{"alice.agekey": []byte(vector(t, "alice.agekey"))}))
 	if err != nil {
 		t.Fatal(err)

@@ -3,187 +3,142 @@
 package unwrap_test
 
 import (
-	"crypto"
+	"context"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
-	"io"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"testing"
 
+	"sluice.dev/sluice/internal/cloud"
 	"sluice.dev/sluice/internal/fips"
 	"sluice.dev/sluice/internal/transport"
+	"sluice.dev/sluice/test/clouds"
 	"sluice.dev/sluice/test/sopskeys"
 )
 
-// cloud answers for all hosts: the key services of clouds cannot be run here. Requests must be https, and carry no redirect.
-type cloud map[string]func(t *testing.T, req *http.Request, body []byte) (int, any)
-
-func (c cloud) client(t *testing.T) func(transport.TLS) (*http.Client, error) {
-	return func(trust transport.TLS) (*http.Client, error) {
-		if !trust.IsZero() {
-			t.Errorf("trusts %s", trust)
-		}
-		return &http.Client{Transport: tripper(func(req *http.Request) (*http.Response, error) {
-			body, err := io.ReadAll(req.Body)
-			if err != nil {
-				return nil, err
-			}
-			recorder := httptest.NewRecorder()
-			handle, ok := c[req.URL.String()]
-			if !ok || req.Method != http.MethodPost {
-				t.Errorf("request %s %s", req.Method, req.URL)
-				recorder.WriteHeader(http.StatusNotFound)
-				return recorder.Result(), nil
-			}
-			status, answer := handle(t, req, body)
-			recorder.WriteHeader(status)
-			if text, ok := answer.(raw); ok {
-				_, err = recorder.WriteString(string(text))
-			} else {
-				err = json.NewEncoder(recorder).Encode(answer)
-			}
-			return recorder.Result(), err
-		})}, nil
-	}
-}
-
-// raw is an answer that is no JSON.
-type raw string
-
-type tripper func(*http.Request) (*http.Response, error)
-
-// RoundTrip implements http.RoundTripper.
-func (f tripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+// Keys of the clouds, and who may use them.
+const (
+	kmsARN     = "arn:aws:kms:eu-central-1:123456789012:key/6b4e7d1c-0000-4000-8000-000000000000"
+	chinaARN   = "arn:aws-cn:kms:cn-north-1:123456789012:alias/sops"
+	accessKey  = "AKIDEXAMPLE"
+	accessText = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
+	chinaRole  = "arn:aws-cn:iam::123456789012:role/team/sops"
+	vaultURL   = "https://shop.vault.azure.net"
+	tenantID   = "11111111-2222-3333-4444-555555555555"
+	clientID   = "66666666-7777-8888-9999-000000000000"
+	kmsName    = "projects/shop/locations/global/keyRings/sops/cryptoKeys/sops-key"
+	keyEmail   = "sops@shop.iam.gserviceaccount.com"
+	sealed     = "c2VhbGVk"
+)
 
 func b64(data []byte) string { return base64.StdEncoding.EncodeToString(data) }
 
-func fields(t *testing.T, body []byte) map[string]any {
+// startClouds runs stand-ins of the clouds, and returns what reaches them. There is no metadata of a machine.
+func startClouds(t *testing.T, config clouds.Config) *cloud.Client {
 	t.Helper()
-	var out map[string]any
-	if err := json.Unmarshal(body, &out); err != nil {
+	if config.Review == nil {
+		config.Review = func(context.Context, string, string) string { return "" }
+	}
+	stand := clouds.Start(t, config)
+	metadata := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(metadata.Close)
+	client, err := cloud.New(cloud.Config{Digests: backend(t), TLS: transport.TLS{CA: stand.CA}, Proxy: stand.Proxy, Metadata: metadata.URL})
+	if err != nil {
 		t.Fatal(err)
 	}
-	return out
+	return client
 }
 
-// TestAWS: AWS KMS opens files in the strict profile.
+func awsEntry(arn string) sopskeys.Entry {
+	return sopskeys.Entry{Kind: "kms", Fields: map[string]string{"arn": arn, "enc": b64([]byte("sealed")), "created_at": "2026-11-01T00:00:00Z"}}
+}
+
+func azureEntry(vault string) sopskeys.Entry {
+	return sopskeys.Entry{Kind: "azure_kv", Fields: map[string]string{"vault_url": vault, "name": "sops", "version": "0123", "enc": sealed}}
+}
+
+func googleEntry(name string) sopskeys.Entry {
+	return sopskeys.Entry{Kind: "gcp_kms", Fields: map[string]string{"resource_id": name, "enc": sealed}}
+}
+
+// TestAWS: AWS KMS opens files in the strict profile, with a credential and as a role that it may assume.
 func TestAWS(t *testing.T) {
-	const arn = "arn:aws:kms:eu-central-1:123456789012:key/6b4e7d1c-0000-4000-8000-000000000000"
-	key := secretKey(t)
-	service := cloud{"https://kms.eu-central-1.amazonaws.com/": func(t *testing.T, req *http.Request, body []byte) (int, any) {
-		auth := req.Header.Get("Authorization")
-		if !strings.HasPrefix(auth, "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20261128/eu-central-1/kms/aws4_request, SignedHeaders=content-type;host;x-amz-date;x-amz-security-token;x-amz-target, Signature=") {
-			t.Errorf("Authorization %q", auth)
-		}
-		if req.Header.Get("X-Amz-Target") != "TrentService.Decrypt" || req.Header.Get("X-Amz-Security-Token") != "session" {
-			t.Errorf("headers %v", req.Header)
-		}
-		in := fields(t, body)
-		if context, ok := in["EncryptionContext"].(map[string]any); !ok || context["env"] != "prod" || in["KeyId"] != arn || in["CiphertextBlob"] != b64([]byte("sealed")) {
-			return http.StatusBadRequest, map[string]string{"message": "InvalidCiphertextException"}
-		}
-		return http.StatusOK, map[string]string{"Plaintext": b64(key), "KeyId": arn}
-	}}
-	creds := map[string][]byte{"sops.aws-kms": []byte("aws_access_key_id: AKIDEXAMPLE\naws_secret_access_key: wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY\naws_session_token: session\n")}
-	entry := func(name, enc string) sopskeys.Entry {
-		return sopskeys.Entry{Kind: "kms", Fields: map[string]string{"arn": name, "enc": enc, "created_at": "2026-11-01T00:00:00Z"}}
+	there := startClouds(t, clouds.Config{
+		Storage: clouds.Storage{AccessKeys: map[string]string{accessKey: accessText, "AKIDOTHER": "x4711x4711x4711x4711"}},
+		Trusts:  map[string]string{chinaRole: accessKey},
+		Keys: map[string]clouds.Key{
+			kmsARN:   {User: accessKey, Sealed: "sealed", Plain: secretKey(t), Context: map[string]string{"env": "prod"}},
+			chinaARN: {User: chinaRole, Sealed: "sealed", Plain: secretKey(t)},
+		},
+	})
+	as := func(id, secret string) map[string][]byte {
+		return map[string][]byte{"sops.aws-kms": []byte("aws_access_key_id: " + id + "\naws_secret_access_key: " + secret + "\n")}
 	}
-	bound := entry(arn, b64([]byte("sealed")))
+	owner, other := as(accessKey, accessText), as("AKIDOTHER", "x4711x4711x4711x4711")
+
+	bound := awsEntry(kmsARN)
 	bound.Context = map[string]string{"env": "prod"}
-	file := rewrapped(t, bound)
-	newRig(t, fips.Strict, service.client(t), creds).opens(t, file)
-	newRig(t, fips.Strict, service.client(t), creds).refuses(t, rewrapped(t, entry(arn, b64([]byte("sealed")))), "kms "+arn, "answers 400 Bad Request")
-	newRig(t, fips.Strict, service.client(t), nil).refuses(t, file, "has no entry sops.aws-kms")
-	newRig(t, fips.Strict, service.client(t), map[string][]byte{"sops.aws-kms": []byte("4711")}).refuses(t, file, "want YAML with aws_access_key_id")
-	role := entry(arn, b64([]byte("sealed")))
-	role.Fields["role"] = "arn:aws:iam::123456789012:user/sops"
+	newRig(t, fips.Strict, there, owner).opens(t, rewrapped(t, bound))
+	newRig(t, fips.Strict, there, other).refuses(t, rewrapped(t, bound), "answers 400 Bad Request (AccessDeniedException)", "does not accept the credential")
+	newRig(t, fips.Strict, there, owner).refuses(t, rewrapped(t, awsEntry(kmsARN)), "kms "+kmsARN, "InvalidCiphertextException")
+	newRig(t, fips.Strict, there, nil).refuses(t, rewrapped(t, bound), "has no entry sops.aws-kms")
+	newRig(t, fips.Strict, there, map[string][]byte{"sops.aws-kms": []byte("4711")}).refuses(t, rewrapped(t, bound), "want YAML with aws_access_key_id")
+
+	role := awsEntry(chinaARN)
+	role.Fields["role"] = chinaRole
+	newRig(t, fips.Strict, there, owner).opens(t, rewrapped(t, role))
+	newRig(t, fips.Strict, there, other).refuses(t, rewrapped(t, role), "role "+chinaRole+": sts.cn-north-1.amazonaws.com.cn answers 403")
+
+	user, garbled := awsEntry(chinaARN), awsEntry(kmsARN)
+	user.Fields["role"], garbled.Fields["enc"] = "arn:aws:iam::123456789012:user/sops", "?"
 	for says, bad := range map[string]sopskeys.Entry{
-		"no valid ARN":           entry("arn:aws:kms:evil.example/:123456789012:key/a", "x"),
-		"is no base64":           entry(arn, "?"),
-		"no valid ARN of a role": role,
+		"no valid ARN of a KMS key": awsEntry("arn:aws:kms:evil.example/:123456789012:key/a"),
+		"is no base64":              garbled,
+		"no valid ARN of a role":    user,
 	} {
-		newRig(t, fips.Strict, service.client(t), creds).refuses(t, rewrapped(t, bad), says)
+		newRig(t, fips.Strict, there, owner).refuses(t, rewrapped(t, bad), says)
 	}
 }
 
-// TestAWSRole: a role is assumed with the credential, and KMS is asked as the role.
-func TestAWSRole(t *testing.T) {
-	key := secretKey(t)
-	service := cloud{
-		"https://sts.us-gov-west-1.amazonaws.com/": func(t *testing.T, req *http.Request, body []byte) (int, any) {
-			if want := "Action=AssumeRole&RoleArn=arn%3Aaws-us-gov%3Aiam%3A%3A123456789012%3Arole%2Fteam%2Fsops&RoleSessionName=sops%40sluice&Version=2011-06-15"; string(body) != want {
-				t.Errorf("form %s, want %s", body, want)
-			}
-			if auth := req.Header.Get("Authorization"); !strings.Contains(auth, "Credential=AKIDEXAMPLE/20261128/us-gov-west-1/sts/aws4_request") {
-				t.Errorf("Authorization %q", auth)
-			}
-			return http.StatusOK, raw(`<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><Credentials>` +
-				`<AccessKeyId>ASIAROLE</AccessKeyId><SecretAccessKey>a-secret-of-the-role</SecretAccessKey><SessionToken>token</SessionToken></Credentials></AssumeRoleResult></AssumeRoleResponse>`)
-		},
-		"https://kms.us-gov-west-1.amazonaws.com/": func(t *testing.T, req *http.Request, _ []byte) (int, any) {
-			if !strings.Contains(req.Header.Get("Authorization"), "Credential=ASIAROLE/") || req.Header.Get("X-Amz-Security-Token") != "token" {
-				t.Errorf("headers %v", req.Header)
-			}
-			return http.StatusOK, map[string]string{"Plaintext": b64(key)}
-		},
-	}
-	entry := sopskeys.Entry{Kind: "kms", Fields: map[string]string{
-		"arn": "arn:aws-us-gov:kms:us-gov-west-1:123456789012:alias/sops", "role": "arn:aws-us-gov:iam::123456789012:role/team/sops", "enc": b64([]byte("sealed")),
-	}}
-	creds := map[string][]byte{"sops.aws-kms": []byte("aws_access_key_id: AKIDEXAMPLE\naws_secret_access_key: x4711x4711x4711x4711\n")}
-	newRig(t, fips.Strict, service.client(t), creds).opens(t, rewrapped(t, entry))
-	delete(service, "https://kms.us-gov-west-1.amazonaws.com/")
-	service["https://sts.us-gov-west-1.amazonaws.com/"] = func(*testing.T, *http.Request, []byte) (int, any) { return http.StatusForbidden, raw("x4711") }
-	newRig(t, fips.Strict, service.client(t), creds).refuses(t, rewrapped(t, entry), "role arn:aws-us-gov:iam::123456789012:role/team/sops: sts.us-gov-west-1.amazonaws.com answers 403")
-}
-
-// TestAzure: Azure Key Vault opens files in the strict profile, with the credential as either tool writes it.
+// TestAzure: Azure Key Vault opens files in the strict profile, with the credential as either tool writes it, in either cloud.
 func TestAzure(t *testing.T) {
-	key := secretKey(t)
-	tokens := 0
-	service := cloud{
-		"https://login.microsoftonline.com/tenant/oauth2/v2.0/token": func(t *testing.T, _ *http.Request, body []byte) (int, any) {
-			tokens++
-			if got, want := string(body), "client_id=app&client_secret=pass%26word&grant_type=client_credentials&scope=https%3A%2F%2Fvault.azure.net%2F.default"; got != want {
-				t.Errorf("form %q, want %q", got, want)
-			}
-			return http.StatusOK, map[string]string{"access_token": "token"}
+	const china = "https://shop.vault.azure.cn"
+	there := startClouds(t, clouds.Config{
+		Storage: clouds.Storage{Secrets: map[string]string{clientID: "pass&word"}},
+		Keys: map[string]clouds.Key{
+			vaultURL + "/keys/sops/0123": {User: clientID, Sealed: sealed, Plain: secretKey(t)},
+			china + "/keys/sops/0123":    {User: clientID, Sealed: sealed, Plain: secretKey(t)},
 		},
-		"https://shop.vault.azure.net/keys/sops/0123/decrypt?api-version=7.4": func(t *testing.T, req *http.Request, body []byte) (int, any) {
-			if in := fields(t, body); req.Header.Get("Authorization") != "Bearer token" || in["alg"] != "RSA-OAEP-256" || in["value"] != "c2VhbGVk" {
-				return http.StatusForbidden, nil
-			}
-			return http.StatusOK, map[string]string{"value": base64.RawURLEncoding.EncodeToString(key)}
-		},
+	})
+	with := func(text string) map[string][]byte { return map[string][]byte{"sops.azure-kv": []byte(text)} }
+	good := with(`{tenantId: ` + tenantID + `, clientId: ` + clientID + `, clientSecret: "pass&word"}`)
+	newRig(t, fips.Strict, there, good).opens(t, rewrapped(t, azureEntry(vaultURL)))
+	newRig(t, fips.Strict, there, with(`{"tenant": "shop.onmicrosoft.example", "appId": "`+clientID+`", "password": "pass&word"}`)).opens(t, rewrapped(t, azureEntry(vaultURL+"/")))
+	newRig(t, fips.Strict, there, with(`{tenantId: `+tenantID+`, clientId: `+clientID+`, clientSecret: "pass&word", authorityHost: "https://login.chinacloudapi.cn"}`)).
+		opens(t, rewrapped(t, azureEntry(china)))
+
+	for says, entries := range map[string]map[string][]byte{
+		"has no entry sops.azure-kv":              nil,
+		"managed identities are not supported":    with("clientId: app"),
+		"authorityHost is none of Microsoft's":    with(`{tenantId: ` + tenantID + `, clientId: ` + clientID + `, clientSecret: x4711, authorityHost: "https://evil.example"}`),
+		"login.microsoftonline.com answers 401":   with(`{tenantId: ` + tenantID + `, clientId: ` + clientID + `, clientSecret: x4711}`),
+		"tenantId is neither a GUID nor a domain": with(`{tenantId: "../x", clientId: ` + clientID + `, clientSecret: x4711}`),
+		"entry sops.azure-kv: no YAML":            with("[4711"),
+	} {
+		newRig(t, fips.Strict, there, entries).refuses(t, rewrapped(t, azureEntry(vaultURL)), says)
 	}
-	entry := func(vault string) sopskeys.Entry {
-		return sopskeys.Entry{Kind: "azure_kv", Fields: map[string]string{"vault_url": vault, "name": "sops", "version": "0123", "enc": "c2VhbGVk"}}
+	for _, bad := range []string{"https://vault.azure.net.evil.example", "http://shop.vault.azure.net", "https://shop.vault.azure.net/x"} {
+		newRig(t, fips.Strict, there, good).refuses(t, rewrapped(t, azureEntry(bad)), "no address of an Azure Key Vault: want https://")
 	}
-	for _, text := range []string{`{tenantId: tenant, clientId: app, clientSecret: "pass&word"}`, `{"tenant": "tenant", "appId": "app", "password": "pass&word"}`} {
-		r := newRig(t, fips.Strict, service.client(t), map[string][]byte{"sops.azure-kv": []byte(text)})
-		r.opens(t, rewrapped(t, entry("https://shop.vault.azure.net")))
-	}
-	if tokens != 2 {
-		t.Errorf("asked for %d tokens, want 2", tokens)
-	}
-	creds := map[string][]byte{"sops.azure-kv": []byte(`{tenantId: tenant, clientId: app, clientSecret: x4711}`)}
-	newRig(t, fips.Strict, service.client(t), creds).refuses(t, rewrapped(t, entry("https://vault.azure.net.evil.example")), "no address of an Azure Key Vault")
-	newRig(t, fips.Strict, service.client(t), creds).refuses(t, rewrapped(t, entry("http://shop.vault.azure.net")), "over https")
-	newRig(t, fips.Strict, service.client(t), nil).refuses(t, rewrapped(t, entry("https://shop.vault.azure.net")), "has no entry sops.azure-kv")
-	newRig(t, fips.Strict, service.client(t), map[string][]byte{"sops.azure-kv": []byte("clientId: app")}).
-		refuses(t, rewrapped(t, entry("https://shop.vault.azure.net")), "managed identities are not supported")
 }
 
-// TestGCP: Google Cloud KMS opens files in the strict profile. The assertion is checked as the token service would.
+// TestGCP: Google Cloud KMS opens files in the strict profile, with the key of a service account.
 func TestGCP(t *testing.T) {
-	key := secretKey(t)
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
@@ -192,59 +147,22 @@ func TestGCP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	account, err := json.Marshal(map[string]string{
-		"type": "service_account", "client_email": "sops@shop.example", "private_key_id": "k1",
+	document, err := json.Marshal(map[string]string{
+		"type": "service_account", "client_email": keyEmail, "private_key_id": "k1",
 		"private_key": string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	const resource = "projects/shop/locations/global/keyRings/sops/cryptoKeys/sops-key"
-	service := cloud{
-		"https://oauth2.googleapis.com/token": func(t *testing.T, _ *http.Request, body []byte) (int, any) {
-			_, assertion, _ := strings.Cut(string(body), "assertion=")
-			assertion, _, _ = strings.Cut(assertion, "&")
-			checkAssertion(t, assertion, &private.PublicKey)
-			return http.StatusOK, map[string]string{"access_token": "token"}
-		},
-		"https://cloudkms.googleapis.com/v1/" + resource + ":decrypt": func(t *testing.T, req *http.Request, body []byte) (int, any) {
-			if req.Header.Get("Authorization") != "Bearer token" || fields(t, body)["ciphertext"] != "c2VhbGVk" {
-				return http.StatusForbidden, nil
-			}
-			return http.StatusOK, map[string]string{"plaintext": b64(key)}
-		},
-	}
-	entry := func(name string) sopskeys.Entry {
-		return sopskeys.Entry{Kind: "gcp_kms", Fields: map[string]string{"resource_id": name, "enc": "c2VhbGVk"}}
-	}
-	creds := map[string][]byte{"sops.gcp-kms": account}
-	newRig(t, fips.Strict, service.client(t), creds).opens(t, rewrapped(t, entry(resource)))
-	newRig(t, fips.Strict, service.client(t), creds).refuses(t, rewrapped(t, entry("projects/../../x")), "no valid name of a key")
-	newRig(t, fips.Strict, service.client(t), nil).refuses(t, rewrapped(t, entry(resource)), "has no entry sops.gcp-kms")
-	newRig(t, fips.Strict, service.client(t), map[string][]byte{"sops.gcp-kms": []byte(`{"type":"authorized_user"}`)}).
-		refuses(t, rewrapped(t, entry(resource)), "key file of a service account")
-}
-
-func checkAssertion(t *testing.T, assertion string, public *rsa.PublicKey) {
-	t.Helper()
-	parts := strings.Split(assertion, ".")
-	if len(parts) != 3 {
-		t.Fatalf("assertion %q", assertion)
-	}
-	signature, err := base64.RawURLEncoding.DecodeString(parts[2])
-	if err != nil {
-		t.Fatal(err)
-	}
-	digest := sha256.Sum256([]byte(parts[0] + "." + parts[1]))
-	if err := rsa.VerifyPKCS1v15(public, crypto.SHA256, digest[:], signature); err != nil {
-		t.Error(err)
-	}
-	claims, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := `{"aud":"https://oauth2.googleapis.com/token","exp":1795867800,"iat":1795867200,"iss":"sops@shop.example","scope":"https://www.googleapis.com/auth/cloudkms"}`
-	if string(claims) != want {
-		t.Errorf("claims %s, want %s", claims, want)
-	}
+	there := startClouds(t, clouds.Config{
+		Storage: clouds.Storage{Google: &private.PublicKey, Email: keyEmail},
+		Keys:    map[string]clouds.Key{kmsName: {User: keyEmail, Sealed: sealed, Plain: secretKey(t)}},
+	})
+	creds := map[string][]byte{"sops.gcp-kms": document}
+	newRig(t, fips.Strict, there, creds).opens(t, rewrapped(t, googleEntry(kmsName)))
+	newRig(t, fips.Strict, there, creds).refuses(t, rewrapped(t, googleEntry(kmsName+"-2")), "cloudkms.googleapis.com answers 404 Not Found (NOT_FOUND): there is no such key")
+	newRig(t, fips.Strict, there, creds).refuses(t, rewrapped(t, googleEntry("projects/../../x")), "no valid name of a key")
+	newRig(t, fips.Strict, there, nil).refuses(t, rewrapped(t, googleEntry(kmsName)), "has no entry sops.gcp-kms")
+	newRig(t, fips.Strict, there, map[string][]byte{"sops.gcp-kms": []byte(`{"type":"authorized_user"}`)}).
+		refuses(t, rewrapped(t, googleEntry(kmsName)), "key file of a service account")
 }

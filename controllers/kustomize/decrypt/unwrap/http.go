@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"net/http"
@@ -16,7 +15,7 @@ import (
 	"sluice.dev/sluice/internal/transport"
 )
 
-// maxAnswer bounds what a key service may answer, in bytes.
+// maxAnswer bounds what a Vault may answer, in bytes.
 const maxAnswer = 64 << 10
 
 // secureURL parses the address of a service. Plain HTTP would show the token and the data key to the network.
@@ -41,8 +40,8 @@ func request(ctx context.Context, address, contentType string, body []byte) (*ht
 	return req, nil
 }
 
-// call sends a request and reads the answer, JSON unless it asks for XML. Of a failure it tells the status alone: the text of a service that a
-// file names could say anything, a credential we have just sent included.
+// call sends a request and reads the answer. Of a failure it tells the status alone: the text of a service that a file names could
+// say anything, a credential we have just sent included.
 func (o *Opener) call(req *http.Request, trust transport.TLS, answer any) error {
 	client, err := o.config.Client(trust)
 	if err != nil {
@@ -59,7 +58,7 @@ func (o *Opener) call(req *http.Request, trust transport.TLS, answer any) error 
 		return fmt.Errorf("answer of %s: %w", req.URL.Host, err)
 	case res.StatusCode != http.StatusOK:
 		return &statusError{req.URL.Host, res.StatusCode, hint(res.StatusCode)}
-	case decoder(req)(data, answer) != nil:
+	case json.Unmarshal(data, answer) != nil:
 		return fmt.Errorf("%s answers with something that cannot be read", req.URL.Host)
 	}
 	return nil
@@ -76,14 +75,6 @@ type statusError struct {
 // Error tells who refused, with which status, and what it means.
 func (e *statusError) Error() string {
 	return fmt.Sprintf("%s answers %d %s%s", e.host, e.status, http.StatusText(e.status), e.meaning)
-}
-
-// decoder is how the answer to a request is written.
-func decoder(req *http.Request) func([]byte, any) error {
-	if req.Header.Get("Accept") == "text/xml" {
-		return xml.Unmarshal
-	}
-	return json.Unmarshal
 }
 
 // hint says what a status usually means here.

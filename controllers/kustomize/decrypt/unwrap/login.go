@@ -7,8 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"regexp"
 	"time"
+
+	"sluice.dev/sluice/internal/cloud"
 )
 
 // Account is a ServiceAccount that shows key services who it is.
@@ -39,27 +40,18 @@ func (c Credentials) With(login Login) Credentials {
 	return c
 }
 
-// cloud returns who may log in to a cloud, where the Secret has no such entry.
-func (c Credentials) cloud(entry string) (Account, error) {
+// cloud returns who may log in to a cloud where the Secret has no such entry, and the annotations that name its identity there.
+func (c Credentials) cloud(ctx context.Context, entry string) (Account, map[string]string, error) {
 	if c.login.Account == nil || !c.login.Clouds {
-		return nil, errNoEntry(entry)
+		return nil, nil, errNoEntry(entry)
 	}
-	return c.login.Account, nil
+	annotations, err := c.login.Account.Annotations(ctx)
+	return c.login.Account, annotations, err
 }
 
-// annotation returns the annotation of an account that a cloud's tools put there. An entry of the Secret would do as well.
-func annotation(ctx context.Context, a Account, name, entry string, valid *regexp.Regexp) (string, error) {
-	all, err := a.Annotations(ctx)
-	switch value := all[name]; {
-	case err != nil:
-		return "", err
-	case value == "":
-		return "", fmt.Errorf("%w, and %s has no annotation %s", errNoEntry(entry), named(a), name)
-	case !valid.MatchString(value):
-		return "", fmt.Errorf("%s: the annotation %s is not valid", named(a), name)
-	default:
-		return value, nil
-	}
+// unnamed says that an account has no identity in a cloud. An entry of the Secret would do as well.
+func unnamed(a Account, entry string, why error) error {
+	return fmt.Errorf("%w, and %s cannot log in: %w", errNoEntry(entry), named(a), why)
 }
 
 // exchange gives a token of the account for an audience to a function that exchanges it.
@@ -69,13 +61,22 @@ func exchange(ctx context.Context, a Account, audience string, give func(token s
 		return err
 	}
 	err = give(token, until)
-	if refusal, ok := errors.AsType[*statusError](err); ok && refusal.status < http.StatusInternalServerError {
+	if refused(err) {
 		a.Refused(audience)
 	}
 	if err != nil {
 		return fmt.Errorf("log in as %s: %w", named(a), err)
 	}
 	return nil
+}
+
+// refused reports whether a service understood who asked, and does not permit it.
+func refused(err error) bool {
+	if refusal, ok := errors.AsType[*cloud.Error](err); ok {
+		return refusal.Refused()
+	}
+	refusal, ok := errors.AsType[*statusError](err)
+	return ok && refusal.status < http.StatusInternalServerError
 }
 
 func named(a Account) string {

@@ -6,16 +6,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
-	"net/url"
 	"strings"
 	"testing"
 	"time"
 
 	"sluice.dev/sluice/controllers/kustomize/decrypt/sops"
 	"sluice.dev/sluice/controllers/kustomize/decrypt/unwrap"
+	"sluice.dev/sluice/internal/cloud"
 	"sluice.dev/sluice/internal/fips"
-	"sluice.dev/sluice/internal/transport"
+	"sluice.dev/sluice/test/clouds"
 	"sluice.dev/sluice/test/sopskeys"
 )
 
@@ -37,13 +36,10 @@ func (a *account) Refused(audience string) { a.refused = append(a.refused, audie
 func (a *account) Annotations(context.Context) (map[string]string, error) { return a.annotations, nil }
 
 // newLoginRig is an opener without a Secret, at a time.
-func newLoginRig(t *testing.T, now time.Time, client func(transport.TLS) (*http.Client, error), login unwrap.Login) *rig {
+func newLoginRig(t *testing.T, now time.Time, there *cloud.Client, login unwrap.Login) *rig {
 	t.Helper()
-	if client == nil {
-		client = unwrap.NewClient("test")
-	}
 	o, err := unwrap.NewOpener(unwrap.Config{
-		Policy: fips.Policy{Profile: fips.Strict}, Backend: backend(t), Client: client, Now: func() time.Time { return now },
+		Policy: fips.Policy{Profile: fips.Strict}, Backend: backend(t), Clouds: reached(t, there), Client: unwrap.NewClient("test"), Now: func() time.Time { return now },
 	}, unwrap.Credentials{}.With(login))
 	if err != nil {
 		t.Fatal(err)
@@ -120,99 +116,71 @@ func TestAgeCredentials(t *testing.T) {
 	}
 }
 
-// form checks the form of a request, and answers.
-func form(want url.Values, answer any) func(*testing.T, *http.Request, []byte) (int, any) {
-	return func(t *testing.T, req *http.Request, body []byte) (int, any) {
-		if string(body) != want.Encode() || req.Header.Get("Authorization") != "" {
-			t.Errorf("form %s, want %s; headers %v", body, want.Encode(), req.Header)
-		}
-		return http.StatusOK, answer
-	}
-}
-
-// bearer answers a request with a token.
-func bearer(token string, answer any) func(*testing.T, *http.Request, []byte) (int, any) {
-	return func(_ *testing.T, req *http.Request, _ []byte) (int, any) {
-		if req.Header.Get("Authorization") != "Bearer "+token {
-			return http.StatusForbidden, nil
-		}
-		return http.StatusOK, answer
-	}
-}
-
-// TestCloudLogin: ServiceAccounts log in to clouds as what their annotations say.
+// TestCloudLogin: ServiceAccounts log in to clouds as what their annotations say, and nothing else opens the keys.
 func TestCloudLogin(t *testing.T) {
-	key := secretKey(t)
 	const (
-		roleARN  = "arn:aws:iam::123456789012:role/team-a"
+		who      = "system:serviceaccount:team-a:keeper"
+		role     = "arn:aws:iam::123456789012:role/team-a"
 		provider = "projects/1/locations/global/workloadIdentityPools/pool/providers/hub"
-		resource = "projects/shop/locations/global/keyRings/sops/cryptoKeys/sops-key"
 		email    = "team-a@shop.iam.gserviceaccount.com"
+		china    = "https://shop.vault.azure.cn"
 	)
+	key := func(user, sealed string) clouds.Key {
+		return clouds.Key{User: user, Sealed: sealed, Plain: secretKey(t)}
+	}
+	there := startClouds(t, clouds.Config{
+		Review: func(_ context.Context, token, audience string) string {
+			if token == "token-4711-for-"+audience {
+				return who
+			}
+			return ""
+		},
+		Trusts: map[string]string{role: who, provider: who, email: who, clientID: who},
+		Keys: map[string]clouds.Key{
+			kmsARN: key(role, "sealed"), kmsName: key(email, sealed),
+			vaultURL + "/keys/sops/0123": key(tenantID+"/"+clientID, sealed), china + "/keys/sops/0123": key(tenantID+"/"+clientID, sealed),
+		},
+	})
+	azure := map[string]string{cloud.TenantAnnotation: tenantID, cloud.ClientAnnotation: clientID}
 	tests := map[string]struct {
-		service     cloud
 		entry       sopskeys.Entry
 		annotations map[string]string
 		lacks       string
+		// stranger is what the clouds do not trust the account with.
+		stranger string
+		audience string
 	}{
 		"aws": {
-			service: cloud{
-				"https://sts.eu-central-1.amazonaws.com/": form(url.Values{
-					"Action": {"AssumeRoleWithWebIdentity"}, "Version": {"2011-06-15"}, "RoleArn": {roleARN}, "RoleSessionName": {"sops@sluice"},
-					"WebIdentityToken": {"token-4711-for-sts.amazonaws.com"},
-				}, raw(`<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleWithWebIdentityResult><Credentials>`+
-					`<AccessKeyId>ASIA</AccessKeyId><SecretAccessKey>a-secret-of-the-role</SecretAccessKey><SessionToken>s</SessionToken>`+
-					`</Credentials></AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>`)),
-				"https://kms.eu-central-1.amazonaws.com/": func(_ *testing.T, req *http.Request, _ []byte) (int, any) {
-					if !strings.Contains(req.Header.Get("Authorization"), "Credential=ASIA/") || req.Header.Get("X-Amz-Security-Token") != "s" {
-						return http.StatusForbidden, nil
-					}
-					return http.StatusOK, map[string]string{"Plaintext": b64(key)}
-				},
-			},
-			entry: sopskeys.Entry{Kind: "kms", Fields: map[string]string{
-				"arn": "arn:aws:kms:eu-central-1:123456789012:alias/sops", "enc": b64([]byte("sealed")), "created_at": "2026-11-01T00:00:00Z",
-			}},
-			annotations: map[string]string{"eks.amazonaws.com/role-arn": roleARN}, lacks: "eks.amazonaws.com/role-arn",
+			entry: awsEntry(kmsARN), annotations: map[string]string{cloud.RoleAnnotation: role}, lacks: cloud.RoleAnnotation,
+			stranger: role + "-of-others", audience: cloud.AWSAudience,
 		},
 		"azure": {
-			service: cloud{
-				"https://login.microsoftonline.com/tenant/oauth2/v2.0/token": form(url.Values{
-					"grant_type": {"client_credentials"}, "client_id": {"app"}, "scope": {"https://vault.azure.net/.default"},
-					"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}, "client_assertion": {"token-4711-for-api://AzureADTokenExchange"},
-				}, map[string]string{"access_token": "azure"}),
-				"https://shop.vault.azure.net/keys/sops/0123/decrypt?api-version=7.4": bearer("azure", map[string]string{"value": strings.TrimRight(strings.NewReplacer("+", "-", "/", "_").Replace(b64(key)), "=")}),
-			},
-			entry: sopskeys.Entry{Kind: "azure_kv", Fields: map[string]string{
-				"vault_url": "https://shop.vault.azure.net", "name": "sops", "version": "0123", "enc": "c2VhbGVk",
-			}},
-			annotations: map[string]string{"azure.workload.identity/tenant-id": "tenant", "azure.workload.identity/client-id": "app"},
-			lacks:       "azure.workload.identity/tenant-id",
+			entry: azureEntry(vaultURL), annotations: azure, lacks: cloud.TenantAnnotation, audience: cloud.EntraAudience,
+		},
+		"azure in China": {
+			entry: azureEntry(china), annotations: azure, lacks: cloud.TenantAnnotation, audience: cloud.EntraAudience,
 		},
 		"gcp": {
-			service: cloud{
-				"https://sts.googleapis.com/v1/token": form(url.Values{
-					"grant_type": {"urn:ietf:params:oauth:grant-type:token-exchange"}, "audience": {"//iam.googleapis.com/" + provider},
-					"scope": {"https://www.googleapis.com/auth/cloud-platform"}, "requested_token_type": {"urn:ietf:params:oauth:token-type:access_token"},
-					"subject_token_type": {"urn:ietf:params:oauth:token-type:jwt"}, "subject_token": {"token-4711-for-//iam.googleapis.com/" + provider},
-				}, map[string]string{"access_token": "federated"}),
-				"https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/" + email + ":generateAccessToken": bearer("federated", map[string]string{"accessToken": "google"}),
-				"https://cloudkms.googleapis.com/v1/" + resource + ":decrypt":                                           bearer("google", map[string]string{"plaintext": b64(key)}),
-			},
-			entry:       sopskeys.Entry{Kind: "gcp_kms", Fields: map[string]string{"resource_id": resource, "enc": "c2VhbGVk"}},
-			annotations: map[string]string{"gcp.auth.fluxcd.io/workload-identity-provider": provider, "iam.gke.io/gcp-service-account": email},
-			lacks:       "gcp.auth.fluxcd.io/workload-identity-provider",
+			entry: googleEntry(kmsName), annotations: map[string]string{cloud.PoolAnnotation: provider, cloud.GoogleAccountAnnotation: email},
+			lacks: cloud.PoolAnnotation, stranger: provider + "-2", audience: "//iam.googleapis.com/" + provider + "-2",
 		},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
-			now := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
-			file := rewrapped(t, tc.entry)
-			newLoginRig(t, now, tc.service.client(t), unwrap.Login{Account: &account{annotations: tc.annotations}, Clouds: true}).opens(t, file)
-			newLoginRig(t, now, tc.service.client(t), unwrap.Login{Account: &account{}, Clouds: true}).refuses(t, file, "no annotation "+tc.lacks)
+			now, file := time.Now(), rewrapped(t, tc.entry)
+			newLoginRig(t, now, there, unwrap.Login{Account: &account{annotations: tc.annotations}, Clouds: true}).opens(t, file)
+			newLoginRig(t, now, there, unwrap.Login{Account: &account{}, Clouds: true}).refuses(t, file, "has no entry sops.", `annotation "`+tc.lacks+`"`)
 			bad := &account{annotations: map[string]string{tc.lacks: "../4711"}}
-			newLoginRig(t, now, tc.service.client(t), unwrap.Login{Account: bad, Clouds: true}).refuses(t, file, "annotation "+tc.lacks+" is not valid")
-			newLoginRig(t, now, tc.service.client(t), unwrap.Login{Account: &account{}}).refuses(t, file, "has no entry sops.")
+			newLoginRig(t, now, there, unwrap.Login{Account: bad, Clouds: true}).refuses(t, file, `annotation "`+tc.lacks+`" is not valid`)
+			newLoginRig(t, now, there, unwrap.Login{Account: &account{}}).refuses(t, file, "has no entry sops.")
+			if tc.stranger == "" {
+				return
+			}
+			foreign := &account{annotations: map[string]string{tc.lacks: tc.stranger}}
+			newLoginRig(t, now, there, unwrap.Login{Account: foreign, Clouds: true}).refuses(t, file, `log in as ServiceAccount "keeper" in namespace "team-a"`)
+			if len(foreign.refused) != 1 || foreign.refused[0] != tc.audience {
+				t.Errorf("refused %q, want %q", foreign.refused, tc.audience)
+			}
 		})
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sluice.dev/sluice/controllers/kustomize/decrypt/sops"
+	"sluice.dev/sluice/internal/cloud"
 	"sluice.dev/sluice/internal/fips"
 	"sluice.dev/sluice/internal/transport"
 )
@@ -19,9 +20,11 @@ import (
 type Config struct {
 	// Policy refuses or reports what the FIPS profile says of age and PGP.
 	Policy fips.Policy
-	// Backend signs requests.
+	// Backend signs with keys of service accounts of Google Cloud.
 	Backend fips.Backend
-	// Client makes the client of a key service that trusts these authorities.
+	// Clouds reaches AWS, Azure and Google Cloud.
+	Clouds *cloud.Client
+	// Client makes the client of a Vault or an OpenBao that trusts these authorities.
 	Client func(transport.TLS) (*http.Client, error)
 	// Now is the clock.
 	Now func() time.Time
@@ -29,16 +32,16 @@ type Config struct {
 
 // Validate reports a missing field.
 func (c Config) Validate() error {
-	if c.Backend == nil || c.Client == nil || c.Now == nil {
-		return errors.New("unwrap: Backend, Client and Now are required")
+	if c.Backend == nil || c.Clouds == nil || c.Client == nil || c.Now == nil {
+		return errors.New("unwrap: Backend, Clouds, Client and Now are required")
 	}
 	return nil
 }
 
-// callTimeout bounds one call of a key service.
+// callTimeout bounds one call of a Vault.
 const callTimeout = 20 * time.Second
 
-// NewClient is the Client of Config for production: no redirects, which would carry a signed request elsewhere.
+// NewClient is the Client of Config for production: no redirects, which would carry a token elsewhere.
 func NewClient(userAgent string) func(transport.TLS) (*http.Client, error) {
 	return func(t transport.TLS) (*http.Client, error) {
 		return transport.NewClient(transport.ClientOptions{
@@ -55,9 +58,9 @@ type Opener struct {
 	opened map[string][]byte
 	// allowed are the answers of the FIPS policy, so that each is asked for and reported once.
 	allowed map[fips.Feature]error
-	tokens  map[sops.Kind]string
-	// awsGiven are credentials for tokens of the account, by region.
-	awsGiven map[string]awsCredential
+	// tokens are those of clouds by what they are for, and awsGiven credentials for tokens of the account.
+	tokens   map[string]cloud.Token
+	awsGiven map[cloud.Region]cloud.AWSCredential
 	// vaults is the platform's list, once it was read.
 	vaults *Vaults
 }
@@ -68,8 +71,8 @@ func NewOpener(config Config, creds Credentials) (*Opener, error) {
 		return nil, err
 	}
 	return &Opener{
-		config: config, creds: creds, opened: map[string][]byte{}, allowed: map[fips.Feature]error{}, tokens: map[sops.Kind]string{},
-		awsGiven: map[string]awsCredential{},
+		config: config, creds: creds, opened: map[string][]byte{}, allowed: map[fips.Feature]error{}, tokens: map[string]cloud.Token{},
+		awsGiven: map[cloud.Region]cloud.AWSCredential{},
 	}, nil
 }
 
@@ -150,6 +153,26 @@ func (o *Opener) allow(f fips.Feature, named string) error {
 	if !asked {
 		err = o.config.Policy.AllowNamed(f, named)
 		o.allowed[f] = err
+	}
+	return err
+}
+
+// token gets a token of a cloud, once for a purpose and run.
+func (o *Opener) token(purpose string, get func() (cloud.Token, error)) (cloud.Token, error) {
+	if token, ok := o.tokens[purpose]; ok {
+		return token, nil
+	}
+	token, err := get()
+	if err == nil {
+		o.tokens[purpose] = token
+	}
+	return token, err
+}
+
+// explained says what a cloud's refusal usually means here.
+func explained(err error) error {
+	if refusal, ok := errors.AsType[*cloud.Error](err); ok && hint(refusal.Status) != "" {
+		return fmt.Errorf("%w%s", err, hint(refusal.Status))
 	}
 	return err
 }

@@ -5,7 +5,6 @@ package unwrap_test
 import (
 	"crypto/fips140"
 	"errors"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,8 +13,8 @@ import (
 
 	"sluice.dev/sluice/controllers/kustomize/decrypt/sops"
 	"sluice.dev/sluice/controllers/kustomize/decrypt/unwrap"
+	"sluice.dev/sluice/internal/cloud"
 	"sluice.dev/sluice/internal/fips"
-	"sluice.dev/sluice/internal/transport"
 	"sluice.dev/sluice/test/sopskeys"
 )
 
@@ -56,13 +55,10 @@ type rig struct {
 	refused, tolerated []fips.Refusal
 }
 
-// newRig returns an opener for a profile. A nil client is that of production.
-func newRig(t *testing.T, profile fips.Profile, client func(transport.TLS) (*http.Client, error), entries map[string][]byte) *rig {
+// newRig returns an opener for a profile. Nil clouds are reached as in production.
+func newRig(t *testing.T, profile fips.Profile, there *cloud.Client, entries map[string][]byte) *rig {
 	t.Helper()
 	r := &rig{}
-	if client == nil {
-		client = unwrap.NewClient("test")
-	}
 	var err error
 	r.Opener, err = unwrap.NewOpener(unwrap.Config{
 		Policy: fips.Policy{
@@ -70,12 +66,24 @@ func newRig(t *testing.T, profile fips.Profile, client func(transport.TLS) (*htt
 			OnRefusal:   func(refusal fips.Refusal) { r.refused = append(r.refused, refusal) },
 			OnTolerated: func(refusal fips.Refusal) { r.tolerated = append(r.tolerated, refusal) },
 		},
-		Backend: backend(t), Client: client, Now: func() time.Time { return time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC) },
+		Backend: backend(t), Clouds: reached(t, there), Client: unwrap.NewClient("test"), Now: func() time.Time { return time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC) },
 	}, unwrap.NewCredentials(entries))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return r
+}
+
+// reached returns what reaches the clouds.
+func reached(t *testing.T, there *cloud.Client) *cloud.Client {
+	t.Helper()
+	if there == nil {
+		var err error
+		if there, err = cloud.New(cloud.Config{Digests: backend(t)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return there
 }
 
 // parse reads a file, and opens it wrongly for nobody.

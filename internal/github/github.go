@@ -48,16 +48,19 @@ type App struct {
 	Proxy transport.Proxy
 }
 
+// maxName stands apart from the expressions, where each character that a bound allows costs memory.
+const maxName = 100
+
 var (
-	appID    = regexp.MustCompile(`^[A-Za-z0-9.]{1,64}$`)
-	login    = regexp.MustCompile(`^[A-Za-z0-9_-]{1,100}$`)
+	appID    = regexp.MustCompile(`^[A-Za-z0-9.]+$`)
+	login    = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 	numberID = regexp.MustCompile(`^[0-9]{1,20}$`)
 )
 
 // Validate names what cannot work by the key of the Secret that it stands in.
 func (a App) Validate() error {
 	switch {
-	case !appID.MatchString(a.ID):
+	case len(a.ID) > maxName || !appID.MatchString(a.ID):
 		return errors.New("githubAppID is missing or no id")
 	case len(a.Key) == 0:
 		return errors.New("githubAppPrivateKey is missing")
@@ -65,7 +68,7 @@ func (a App) Validate() error {
 		return errors.New("githubAppInstallationOwner and githubAppInstallationID are missing: give one of them")
 	case a.Owner != "" && a.Installation != "":
 		return errors.New("githubAppInstallationOwner and githubAppInstallationID are both there: give one of them")
-	case a.Owner != "" && !login.MatchString(a.Owner):
+	case len(a.Owner) > maxName || a.Owner != "" && !login.MatchString(a.Owner):
 		return errors.New("githubAppInstallationOwner is no name of a user or an organization")
 	case a.Installation != "" && !numberID.MatchString(a.Installation):
 		return errors.New("githubAppInstallationID is no number")

@@ -4,7 +4,7 @@
 # Called by `make bench`, after the build: plays the ceiling and SCENARIOS (ks and source) with our manager, and with the reference
 # that REFERENCE names (a file like test/bench/reference.example.json), and prints the tables. About five minutes for each on a
 # quiet machine. N is the number of Kustomizations, RUNS how often each is played, LIMIT how long one scenario may take, all runs
-# of it included.
+# of it included, READY_AFTER how long a pod of scenario wait takes to be Ready.
 # Records, logs and tables stay in dist/bench.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -32,7 +32,9 @@ play() {
 play ceiling --config "$ours" -n "$((n < 100 ? n : 100))"
 for config in "$ours" ${REFERENCE:+"$REFERENCE"}; do
 	for scenario in $scenarios; do
-		play "$scenario" --config "$config" --runs "$runs"
+		late=()
+		[ "$scenario" != wait ] || late=(--ready-after "${READY_AFTER:-0s}")
+		play "$scenario" --config "$config" --runs "$runs" "${late[@]}"
 	done
 done
 

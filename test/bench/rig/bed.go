@@ -37,8 +37,8 @@ type bedInfo struct {
 	AuditLog   string `json:"auditLog"`
 }
 
-// startBed builds and runs program testbed, with room for so many pods. The tokens of the candidates are in a file.
-func startBed(ctx context.Context, p *place, tokens string, pods int) (*bed, error) {
+// startBed builds and runs program testbed, with room for the pods. The tokens of the candidates are in a file.
+func startBed(ctx context.Context, p *place, tokens string, o Options) (*bed, error) {
 	source, program := filepath.Join(p.root, "hack", "testbed"), filepath.Join(p.dir, "testbed")
 	build := exec.CommandContext(ctx, "go", "build", "-o", program, "./cmd/testbed")
 	build.Dir, build.Env = source, buildEnvironment()
@@ -48,7 +48,7 @@ func startBed(ctx context.Context, p *place, tokens string, pods int) (*bed, err
 	log := filepath.Join(p.dir, "bed.log")
 	child, err := proc.Start(proc.Spec{Name: "bed", Path: program, Log: log, Args: append([]string{
 		"up", "--source", source, "--dir", filepath.Join(p.dir, "bed"), "--apiserver-flag=--token-auth-file=" + tokens,
-	}, workloadFlags(pods)...)})
+	}, workloadFlags(o)...)})
 	if err != nil {
 		return nil, err
 	}
@@ -61,11 +61,11 @@ func startBed(ctx context.Context, p *place, tokens string, pods int) (*bed, err
 }
 
 // workloadFlags leave out what runs pods where there are none.
-func workloadFlags(pods int) []string {
-	if pods == 0 {
+func workloadFlags(o Options) []string {
+	if o.Pods == 0 {
 		return []string{"--without", "controller-manager,scheduler,kwok"}
 	}
-	return []string{"--nodes", strconv.Itoa((pods + podsPerNode - 1) / podsPerNode)}
+	return []string{"--nodes", strconv.Itoa((o.Pods + podsPerNode - 1) / podsPerNode), "--ready-after", o.ReadyAfter.String()}
 }
 
 // buildEnvironment leaves out what is meant for the product: the bed is built as everywhere else.

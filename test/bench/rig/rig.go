@@ -50,6 +50,8 @@ type Options struct {
 	Tenants int
 	// Pods is how many pods run, played by KWOK. With 0 nothing runs pods.
 	Pods int
+	// ReadyAfter is how long a pod takes to be Ready once it has its node.
+	ReadyAfter time.Duration
 	// Keep leaves the folder of the run, audit log included.
 	Keep bool
 	// Progress hears about each step.
@@ -103,7 +105,7 @@ func (r *Rig) setUp(ctx context.Context) (err error) {
 	if err := r.writeFiles(); err != nil {
 		return err
 	}
-	if r.bed, err = startBed(ctx, r.place, r.file("tokens.csv"), r.options.Pods); err != nil {
+	if r.bed, err = startBed(ctx, r.place, r.file("tokens.csv"), r.options); err != nil {
 		return err
 	}
 	if r.admin, err = clientcmd.BuildConfigFromFlags("", r.bed.info.Kubeconfig); err != nil {

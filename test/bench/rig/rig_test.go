@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -82,7 +83,10 @@ func TestWorkloadFlags(t *testing.T) {
 	for pods, want := range map[int][]string{
 		0: {"--without", "controller-manager,scheduler,kwok"}, 1: {"--nodes", "1"}, podsPerNode: {"--nodes", "1"}, podsPerNode + 1: {"--nodes", "2"},
 	} {
-		if diff := cmp.Diff(want, workloadFlags(pods)); diff != "" {
+		if pods > 0 {
+			want = append(want, "--ready-after", "5s")
+		}
+		if diff := cmp.Diff(want, workloadFlags(Options{Pods: pods, ReadyAfter: 5 * time.Second})); diff != "" {
 			t.Errorf("%d pods: %s", pods, diff)
 		}
 	}

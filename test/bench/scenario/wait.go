@@ -16,10 +16,14 @@ import (
 const skew = 250 * time.Millisecond
 
 // Wait is the installation of KS with `wait: true`, on a control plane whose Deployments turn ready: Kubernetes' own controllers
-// and scheduler make their pods, KWOK plays these.
+// and scheduler make their pods, KWOK plays these, each Ready as long after it has its node as the options say.
 func Wait(ctx context.Context, o Options) error {
 	o.Pods = o.N // one replica each
-	return with(ctx, o, "wait", o.N, func(r *rig.Rig) error {
+	name := "wait"
+	if o.ReadyAfter > 0 {
+		name += "-" + o.ReadyAfter.String()
+	}
+	return with(ctx, o, name, o.N, func(r *rig.Rig) error {
 		k := &ks{Rig: r, o: o, waits: true}
 		for _, step := range []func(context.Context) error{k.setUp, k.sourceFirst, k.installReady} {
 			if err := step(ctx); err != nil {
@@ -41,6 +45,7 @@ func (k *ks) installReady(ctx context.Context) error {
 	}
 	m := k.Begin("install", k.o.N)
 	start := time.Now()
+	applied := workloads.Expect(k.o.N, func(s *kube.State) bool { return !s.Deleted })
 	rollouts, installs := workloads.Expect(k.o.N, (*kube.State).RolledOut), k.objects.Expect(k.o.N, installed)
 	if err := k.create(ctx); err != nil {
 		return err
@@ -55,6 +60,11 @@ func (k *ks) installReady(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("all Kustomizations are Ready, and of the Deployments they wait for: %w", err)
 	}
+	there, err := applied.Until(ctx, 10*time.Second)
+	if err != nil {
+		return fmt.Errorf("all Deployments are rolled out, and of their creation was seen: %w", err)
+	}
+	m.Seconds["applied"] = last(there).Sub(start).Seconds()
 	m.Seconds["deployments"], m.Seconds["total"] = last(up).Sub(start).Seconds(), last(ready).Sub(start).Seconds()
 	m.Seconds["behind.last"] = max(0, last(ready).Sub(last(up)).Seconds())
 	behind, early := k.behind(up, ready)

@@ -36,6 +36,7 @@ func newUpFlags(name string) (*flag.FlagSet, *upFlags) {
 	flags.StringVar(&f.plane.Kubeconfig, "kubeconfig", "", "where to write the administrator's kubeconfig (default: within --dir)")
 	flags.StringVar(&f.plane.Dir, "dir", "", "folder for logs and the audit log, which stays (default: a temporary one, which goes)")
 	flags.IntVar(&f.plane.Nodes, "nodes", 1, "number of nodes that KWOK plays")
+	flags.DurationVar(&f.plane.ReadyAfter, "ready-after", 0, "how long a pod takes to be Ready once it has its node")
 	flags.StringVar(&f.without, "without", "", "parts to leave out, comma separated: controller-manager, scheduler, kwok")
 	flags.Func("apiserver-flag", "one more flag for kube-apiserver, such as --feature-gates=X=true; may be repeated", func(s string) error {
 		f.plane.APIServerFlags = append(f.plane.APIServerFlags, s)

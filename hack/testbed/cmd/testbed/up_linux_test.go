@@ -105,6 +105,21 @@ func (b *bed) as(t *testing.T, namespace, account string, args ...string) (strin
 	}, args...)
 }
 
+// between is how long after one condition the other came true, of the pod that a label selects.
+func (b *bed) between(t *testing.T, namespace, selector, earlier, later string) time.Duration {
+	t.Helper()
+	at := func(condition string) time.Time {
+		out := b.admin(t, "get", "pods", "--namespace="+namespace, "--selector="+selector,
+			`--output=jsonpath={.items[0].status.conditions[?(@.type=="`+condition+`")].lastTransitionTime}`)
+		when, err := time.Parse(time.RFC3339, out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return when
+	}
+	return at(later).Sub(at(earlier))
+}
+
 func (b *bed) ca() string { return filepath.Join(b.Dir, "pki", "ca.crt") }
 
 // processes are those that have the bed's folder on their command line: the servers.
@@ -159,7 +174,7 @@ func gone(path string) bool {
 func TestTwoBedsAtOnce(t *testing.T) {
 	program := program(t)
 	dir := filepath.Join(t.TempDir(), "bed")
-	first := start(t, program, "--dir", dir, "--nodes", "2")
+	first := start(t, program, "--dir", dir, "--nodes", "2", "--ready-after", late.String())
 	second := start(t, program)
 	data := second.dataFolder(t)
 
@@ -248,6 +263,9 @@ func anonymous(t *testing.T, b *bed, path string) int {
 	return response.StatusCode
 }
 
+// late is how long the pods of testWorkloads take to be Ready.
+const late = 3 * time.Second
+
 // testWorkloads goes through the controllers that GitOps tests lean on.
 func testWorkloads(t *testing.T, b *bed) {
 	const ns = "--namespace=work"
@@ -257,6 +275,9 @@ func testWorkloads(t *testing.T, b *bed) {
 	b.admin(t, "create", "cronjob", "often", ns, "--image=registry.invalid/often:1", "--schedule=* * * * *")
 	b.admin(t, "create", "job", "now", ns, "--from=cronjob/often")
 	b.admin(t, "wait", ns, "--for=condition=Available", "--timeout=90s", "deployment/web")
+	if took := b.between(t, "work", "app=web", "PodScheduled", "Ready"); took < late-time.Second || took > patience { // times of the API are whole seconds
+		t.Errorf("the pod was Ready %s after it had its node, want %s", took, late)
+	}
 	b.admin(t, "wait", ns, "--for=condition=Complete", "--timeout=90s", "job/once", "job/now")
 	b.admin(t, "expose", "deployment", "web", ns, "--port=80")
 	b.admin(t, "wait", ns, "--for=jsonpath={.endpoints[0].conditions.ready}=true", "--timeout=90s",

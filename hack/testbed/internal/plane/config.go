@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"sluice.dev/sluice/hack/testbed/internal/binaries"
 )
@@ -29,6 +30,8 @@ type Config struct {
 	Kubeconfig string
 	// Nodes is how many nodes KWOK plays.
 	Nodes int
+	// ReadyAfter is how long a pod takes to be Ready once it has its node. The zero value is at once.
+	ReadyAfter time.Duration
 	// Without lists parts to leave out.
 	Without []string
 	// APIServerFlags are added to those of the API server, for example --feature-gates=….
@@ -46,6 +49,12 @@ func (c Config) Validate() error {
 	}
 	if c.Nodes < 0 || c.Nodes > 5000 {
 		return fmt.Errorf("cannot play %d nodes: from 0 to 5000", c.Nodes)
+	}
+	switch {
+	case c.ReadyAfter < 0 || c.ReadyAfter > time.Hour || c.ReadyAfter%time.Millisecond != 0:
+		return fmt.Errorf("pods cannot be Ready after %s: from 0 to 1h, in whole milliseconds", c.ReadyAfter)
+	case c.ReadyAfter > 0 && !c.has(KWOK):
+		return fmt.Errorf("there are no pods that could be Ready after %s without %s", c.ReadyAfter, KWOK)
 	}
 	if c.Log == nil {
 		return errors.New("a log must be set")

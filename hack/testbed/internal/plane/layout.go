@@ -107,6 +107,11 @@ func (l *layout) writeFiles(c Config) error {
 	if files[l.path("audit-policy.json")], err = auditPolicy(); err != nil {
 		return err
 	}
+	if c.ReadyAfter > 0 {
+		if files[l.readyStage()], err = delayedStage(c); err != nil {
+			return err
+		}
+	}
 	for name, s := range map[string]pki.Subject{
 		ControllerManager: {User: managerUser},
 		Scheduler:         {User: schedulerUser},

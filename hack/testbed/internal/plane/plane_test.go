@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"sluice.dev/sluice/hack/testbed/internal/pki"
 	"sluice.dev/sluice/hack/testbed/internal/process"
@@ -21,11 +22,15 @@ func TestConfigValidate(t *testing.T) {
 		in Config
 		ok bool
 	}{
-		"all parts":         {in: Config{Nodes: 1, Log: io.Discard}, ok: true},
-		"without all parts": {in: Config{Without: []string{ControllerManager, Scheduler, KWOK}, Log: io.Discard}, ok: true},
-		"an unknown part":   {in: Config{Without: []string{"etcd"}, Log: io.Discard}},
-		"too many nodes":    {in: Config{Nodes: 5001, Log: io.Discard}},
-		"no log":            {in: Config{}},
+		"all parts":                   {in: Config{Nodes: 1, Log: io.Discard}, ok: true},
+		"without all parts":           {in: Config{Without: []string{ControllerManager, Scheduler, KWOK}, Log: io.Discard}, ok: true},
+		"an unknown part":             {in: Config{Without: []string{"etcd"}, Log: io.Discard}},
+		"too many nodes":              {in: Config{Nodes: 5001, Log: io.Discard}},
+		"pods take their time":        {in: Config{ReadyAfter: 5 * time.Second, Log: io.Discard}, ok: true},
+		"pods are ready before":       {in: Config{ReadyAfter: -time.Second, Log: io.Discard}},
+		"nobody to play late pods":    {in: Config{ReadyAfter: time.Second, Without: []string{KWOK}, Log: io.Discard}},
+		"less than what KWOK can say": {in: Config{ReadyAfter: time.Microsecond, Log: io.Discard}},
+		"no log":                      {in: Config{}},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -33,6 +38,18 @@ func TestConfigValidate(t *testing.T) {
 				t.Errorf("validate: %v, want success %t", err, tc.ok)
 			}
 		})
+	}
+}
+
+func TestDelayed(t *testing.T) {
+	got, err := delayed([]byte("kind: Stage\nspec:\n  next: {}\n"), 1500*time.Millisecond)
+	if want := "kind: Stage\nspec:\n  delay:\n    durationMilliseconds: 1500\n  next: {}\n"; err != nil || string(got) != want {
+		t.Errorf("%q, %v, want %q", got, err, want)
+	}
+	for _, unknown := range []string{"kind: Stage\nspec:\n  delay: {}\n", "kind: Stage\n", "a: b\nspec:\n---\na: b\nspec:\n"} {
+		if got, err := delayed([]byte(unknown), time.Second); err == nil {
+			t.Errorf("%q became %q", unknown, got)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ package plane
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"sluice.dev/sluice/hack/testbed/internal/process"
 )
@@ -140,6 +141,9 @@ func (l *layout) kwok(c Config) process.Spec {
 	// A stage that cannot be listed shows as nodes that never get Ready, with KWOK's own words in its log.
 	stages, _ := c.Binaries.Stages()
 	for _, stage := range stages {
+		if c.ReadyAfter > 0 && filepath.Base(stage) == podReady {
+			stage = l.readyStage()
+		}
 		args = append(args, "--config="+stage)
 	}
 	return l.spec(c, "kwok", args...)

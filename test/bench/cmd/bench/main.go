@@ -100,6 +100,7 @@ func options(name string, args []string) (o scenario.Options, runs int, limit ti
 	flags.DurationVar(&o.Timeout, "timeout", 0, "bound of each wait for the candidate (default: three minutes, and 300 ms for each Kustomization)")
 	flags.DurationVar(&o.DriftWait, "drift-wait", 30*time.Second, "how long a repair of drift is waited for")
 	flags.DurationVar(&o.Window, "window", 2*time.Minute, "length of the steady state in step interval")
+	flags.DurationVar(&o.ReadyAfter, "ready-after", 0, "how long a pod of wait takes to be Ready once it has its node")
 	flags.BoolVar(&o.Keep, "keep", false, "leave the folder of the run below --work, with the audit log")
 	flags.IntVar(&runs, "runs", 1, "repetitions, each on a control plane of its own")
 	flags.DurationVar(&limit, "limit", 40*time.Minute, "bound of the whole")
@@ -109,6 +110,9 @@ func options(name string, args []string) (o scenario.Options, runs int, limit ti
 	}
 	if o.N < 1 || o.N > 5000 {
 		return o, 0, 0, fmt.Errorf("-n %d: from 1 to 5000", o.N)
+	}
+	if o.ReadyAfter != 0 && name != "wait" {
+		return o, 0, 0, fmt.Errorf("--ready-after %s: %s has no pods, wait has", o.ReadyAfter, name)
 	}
 	if o.Timeout == 0 {
 		o.Timeout = 3*time.Minute + time.Duration(o.N)*300*time.Millisecond

@@ -28,22 +28,23 @@ const readEvery = 250 * time.Millisecond
 
 // settle waits until what a stage changed can be built upon: definitions established, namespaces active. What was left
 // unchanged is not waited for (weakness W9).
-func (r *run) settle(ctx context.Context, stage *Stage, outcomes []Outcome) error {
+func (r *run) settle(ctx context.Context, stage *Stage) error {
 	ctx, cancel := context.WithTimeout(ctx, r.engine.config.StageTimeout)
 	defer cancel()
-	var waits []Outcome
+	var waits []*Step
 	defines := false
-	for _, o := range outcomes {
-		if o.written == nil || current(o.written) {
+	for i := range stage.Steps {
+		s := &stage.Steps[i]
+		if s.written == nil || current(s.written) {
 			continue
 		}
-		waits = append(waits, o)
-		defines = defines || isCRD(o.written)
+		waits = append(waits, s)
+		defines = defines || isCRD(s.written)
 	}
 	errs := make([]error, len(waits))
-	parallel(r.engine.config.Concurrency, waits, func(i int, o Outcome) {
-		if err := awaitCurrent(ctx, r.client.Kube(), o.written); err != nil {
-			errs[i] = &ObjectError{ID: o.ID, APIVersion: o.APIVersion, Doing: "wait for stage " + stage.Name, Err: err}
+	parallel(r.engine.config.Concurrency, waits, func(i int, s *Step) {
+		if err := awaitCurrent(ctx, r.client.Kube(), s.written); err != nil {
+			errs[i] = &ObjectError{ID: s.ID, APIVersion: s.Object.GetAPIVersion(), Doing: "wait for stage " + stage.Name, Err: err}
 		}
 	})
 	if defines {

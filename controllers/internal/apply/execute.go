@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sluice.dev/sluice/controllers/internal/apply/drift"
+	"sluice.dev/sluice/controllers/internal/apply/health"
 	"sluice.dev/sluice/controllers/internal/apply/inventory"
 	"sluice.dev/sluice/controllers/internal/artifact"
 	"sluice.dev/sluice/impersonation"
@@ -97,7 +98,7 @@ func (r *run) stages(ctx context.Context) error {
 			hook(ctx, stage.Name, done)
 		}
 		if stage.Name == stageDefinitions || stage.Name == stageClasses {
-			if err := r.settle(ctx, stage, done); err != nil {
+			if err := r.settle(ctx, stage); err != nil {
 				return fault.New(fault.Retry, fluxmeta.ReconciliationFailedReason, "%w", err)
 			}
 		}
@@ -154,7 +155,7 @@ func compact(errs []error) []error {
 
 // step carries out one step and remembers how it left the object.
 func (r *run) step(ctx context.Context, s *Step) (Outcome, error) {
-	out := Outcome{ID: s.ID, APIVersion: s.Object.GetAPIVersion(), Digest: s.digest, Action: done(s.Action), desired: s.Object}
+	out := Outcome{ID: s.ID, APIVersion: s.Object.GetAPIVersion(), Digest: s.digest, Action: done(s.Action), vanishes: health.MayVanish(s.Object)}
 	if live := s.found.live; live != nil {
 		out.UID, out.Before, out.After = live.GetUID(), live.GetResourceVersion(), live.GetResourceVersion()
 	}
@@ -190,7 +191,7 @@ func (r *run) step(ctx context.Context, s *Step) (Outcome, error) {
 		return out, s.fail("apply", err)
 	}
 	r.rememberWritten(s, obj, out.Before)
-	out.UID, out.After, out.written = obj.GetUID(), obj.GetResourceVersion(), obj
+	out.UID, out.After, s.written = obj.GetUID(), obj.GetResourceVersion(), obj
 	return out, nil
 }
 

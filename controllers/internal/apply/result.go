@@ -5,7 +5,7 @@ package apply
 import (
 	"strings"
 
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
 	"sluice.dev/sluice/controllers/internal/apply/health"
@@ -44,7 +44,8 @@ func done(a Action) Done {
 	}
 }
 
-// Outcome is what was done to one object.
+// Outcome is what was done to one object. It is remembered for as long as its owner is there, so it holds no object: manifests and
+// what the API server made of them were most of the memory.
 type Outcome struct {
 	ID         inventory.ID
 	APIVersion string
@@ -57,8 +58,8 @@ type Outcome struct {
 	// Digest is "sha256:<hex>" of the manifest that was applied, with what is ignored in it.
 	Digest string
 
-	desired *unstructured.Unstructured
-	written *unstructured.Unstructured
+	// vanishes says that the object goes away by itself when it is done.
+	vanishes bool
 }
 
 // String returns "Kind/namespace/name action", a line of Flux's change log.
@@ -116,7 +117,11 @@ func (r Result) Health() []health.Ref {
 	for _, o := range r.Outcomes {
 		switch o.Action {
 		case Created, Configured, LeftUnchanged:
-			refs = append(refs, health.RefOf(o.desired, o.After))
+			refs = append(refs, health.Ref{
+				GVK:  schema.FromAPIVersionAndKind(o.APIVersion, o.ID.Kind),
+				Name: types.NamespacedName{Namespace: o.ID.Namespace, Name: o.ID.Name}, ResourceVersion: o.After,
+				Labelled: true, MayVanish: o.vanishes,
+			})
 		}
 	}
 	return refs

@@ -44,13 +44,10 @@ func (r Ref) String() string {
 	return r.GVK.Kind + "/" + r.Name.Namespace + "/" + r.Name.Name
 }
 
-// RefOf returns the Ref of an object as it was applied.
-func RefOf(obj *unstructured.Unstructured, resourceVersion string) Ref {
+// MayVanish reports whether an object is a Job that is deleted when it is done.
+func MayVanish(obj *unstructured.Unstructured) bool {
 	_, vanishes, _ := unstructured.NestedFieldNoCopy(obj.Object, "spec", "ttlSecondsAfterFinished")
-	return Ref{
-		GVK: obj.GroupVersionKind(), Name: client.ObjectKeyFromObject(obj), ResourceVersion: resourceVersion,
-		Labelled: true, MayVanish: vanishes && isJob(obj),
-	}
+	return vanishes && isJob(obj)
 }
 
 // Record is what the watch keeps of an object.

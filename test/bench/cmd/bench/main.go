@@ -97,7 +97,7 @@ func options(name string, args []string) (o scenario.Options, runs int, limit ti
 	flags.StringVar(&o.Tag, "tag", "", "label of the run in results")
 	flags.StringVar(&o.Interval, "interval", "10m", "spec.interval of Kustomizations")
 	flags.IntVar(&o.N, "n", 100, "number of Kustomizations, or of sources")
-	flags.DurationVar(&o.Timeout, "timeout", 0, "bound of each wait for the candidate (default: three minutes, and 300 ms for each Kustomization)")
+	flags.DurationVar(&o.Timeout, "timeout", 0, "bound of each wait for the candidate (default: three minutes, and 300 ms and --ready-after for each Kustomization)")
 	flags.DurationVar(&o.DriftWait, "drift-wait", 30*time.Second, "how long a repair of drift is waited for")
 	flags.DurationVar(&o.Window, "window", 2*time.Minute, "length of the steady state in step interval")
 	flags.DurationVar(&o.ReadyAfter, "ready-after", 0, "how long a pod of wait takes to be Ready once it has its node")
@@ -115,7 +115,8 @@ func options(name string, args []string) (o scenario.Options, runs int, limit ti
 		return o, 0, 0, fmt.Errorf("--ready-after %s: %s has no pods, wait has", o.ReadyAfter, name)
 	}
 	if o.Timeout == 0 {
-		o.Timeout = 3*time.Minute + time.Duration(o.N)*300*time.Millisecond
+		// Who waits for one Kustomization after the other is slow, and not stuck.
+		o.Timeout = 3*time.Minute + time.Duration(o.N)*(300*time.Millisecond+o.ReadyAfter)
 	}
 	if o.Steps, err = scenario.ParseSteps(*steps); err != nil {
 		return o, 0, 0, err

@@ -123,7 +123,8 @@ type Verification struct {
 type Notation struct {
 	// TrustPolicy is a trustpolicy.json.
 	TrustPolicy []byte
-	// Certificates are those of its trust stores, and revocation lists under names that end with .crl.
+	// Certificates are those of its trust stores, and revocation lists under names that end with .crl; names like
+	// "tsa.crt" are for timestamps.
 	Certificates []Key
 }
 

@@ -15,6 +15,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	"strings"
 	"time"
 
 	"github.com/notaryproject/notation-core-go/signature"
@@ -111,8 +112,14 @@ func (a *Authority) Issue(organization, name string, changes ...func(*x509.Certi
 	return &Signer{Certificate: certificate, chain: []*x509.Certificate{certificate, a.Certificate}, key: key}, nil
 }
 
+// Change is made to what is signed.
+type Change = func(*signature.SignRequest)
+
+// SignedAt sets the time that the signer claims.
+func SignedAt(at time.Time) Change { return func(r *signature.SignRequest) { r.SigningTime = at } }
+
 // Envelope signs an artifact, which is described by its manifest. Changes are made to what is signed.
-func (s *Signer) Envelope(kind string, m oci.Manifest, changes ...func(*signature.SignRequest)) ([]byte, error) {
+func (s *Signer) Envelope(kind string, m oci.Manifest, changes ...Change) ([]byte, error) {
 	local, err := signature.NewLocalSigner(s.chain, s.key)
 	if err != nil {
 		return nil, err
@@ -136,7 +143,7 @@ func (s *Signer) Envelope(kind string, m oci.Manifest, changes ...func(*signatur
 }
 
 // Sign signs an artifact and pushes the signature.
-func (s *Signer) Sign(ctx context.Context, c *oci.Client, kind, digest string, changes ...func(*signature.SignRequest)) error {
+func (s *Signer) Sign(ctx context.Context, c *oci.Client, kind, digest string, changes ...Change) error {
 	m, err := c.Manifest(ctx, digest)
 	if err != nil {
 		return err
@@ -158,8 +165,9 @@ func Push(ctx context.Context, c *oci.Client, m oci.Manifest, kind string, envel
 	return err
 }
 
-// Policy is a trust policy document that believes a signer of an organization, by a level.
-func Policy(level, organization string) []byte {
+// Policy is a trust policy document that believes a signer of an organization, by a level. Further stores may be named.
+func Policy(level, organization string, stores ...string) []byte {
+	named := strings.Join(append([]string{"ca:any"}, stores...), `","`)
 	return fmt.Appendf(nil, `{"version":"1.0","trustPolicies":[{"name":"all","registryScopes":["*"],"signatureVerification":{"level":%q},`+
-		`"trustStores":["ca:any"],"trustedIdentities":["x509.subject: C=NL, ST=NH, O=%s"]}]}`, level, organization)
+		`"trustStores":["%s"],"trustedIdentities":["x509.subject: C=NL, ST=NH, O=%s"]}]}`, level, named, organization)
 }

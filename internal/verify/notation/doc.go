@@ -11,6 +11,9 @@
 //
 // Nobody is asked whether a certificate is revoked: that would be calls to addresses in certificates that anybody may
 // push. Revocation lists can be given beside the certificates; a certificate that names a place to ask, and for which there is no
-// current list, has an unknown status, which the level "strict" refuses. Timestamp authorities ("tsa:" stores) are not supported and
-// refused by name, so a certificate has to be valid when it is checked.
+// current list, has an unknown status, which the level "strict" refuses.
+//
+// With a store of type "tsa" a signature counts by the time that an authority for timestamps has put beside it (RFC 3161), so that
+// it outlives the signer's certificate. The timestamp is checked with what it brings and the certificates that are given; without
+// such a store a certificate has to be valid when it is checked.
 package notation

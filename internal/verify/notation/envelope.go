@@ -158,22 +158,21 @@ func understood(attributes signature.SignedAttributes) error {
 
 // timely checks what depends on the time, as far as the level enforces it.
 func (t trust) timely(info signature.SignerInfo, now time.Time) error {
-	unknown, err := t.revoked(info.CertificateChain, now)
-	if t.rules.revocation != skip && err != nil {
+	if err := t.unrevoked(info.CertificateChain, now); err != nil {
 		return err
-	}
-	if t.rules.revocation == enforce && unknown != nil {
-		return unknown
 	}
 	if until := info.SignedAttributes.Expiry; t.rules.enforced[expiry] && !until.IsZero() && !now.Before(until) {
 		return fmt.Errorf("signature has expired on %s", until.UTC().Format(time.RFC3339))
 	}
-	at := now
-	if info.SignedAttributes.SigningScheme == signature.SigningSchemeX509SigningAuthority {
-		at = info.SignedAttributes.SigningTime // the authority, which is trusted, says when it signed
+	if !t.rules.enforced[authenticTimestamp] {
+		return nil
+	}
+	at, err := t.signedAt(info, now)
+	if err != nil {
+		return err
 	}
 	for _, c := range info.CertificateChain {
-		if t.rules.enforced[authenticTimestamp] && (at.Before(c.NotBefore) || at.After(c.NotAfter)) {
+		if !at.within(c) {
 			return fmt.Errorf("certificate %.256q is valid from %s to %s only", c.Subject, c.NotBefore.UTC().Format(time.RFC3339), c.NotAfter.UTC().Format(time.RFC3339))
 		}
 	}

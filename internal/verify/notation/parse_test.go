@@ -3,10 +3,14 @@
 package notation
 
 import (
+	"crypto/elliptic"
+	"crypto/x509"
 	"encoding/base64"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/notaryproject/notation-core-go/signature"
 
 	"sluice.dev/sluice/internal/oci"
 	"sluice.dev/sluice/test/notary"
@@ -54,6 +58,7 @@ func FuzzParseName(f *testing.F) {
 func FuzzTrustPolicy(f *testing.F) {
 	f.Add(notary.Policy("strict", "Example"))
 	f.Add([]byte(`{"version":"1.0","trustPolicies":[{"name":"a","registryScopes":["r.example/a"],"signatureVerification":{"level":"permissive","override":{"expiry":"log"}},"trustStores":["signingAuthority:a"],"trustedIdentities":["x509.subject: C=a,S=b,O=c\\,d"]}]}`))
+	f.Add(notary.Policy(`strict","verifyTimestamp":"afterCertExpiry`, "Example", "tsa:a"))
 	f.Add([]byte(`{"version":"1.0","trustPolicies":[{"name":"a","registryScopes":["*"],"signatureVerification":{"level":"skip"}}]}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		d, err := parseDocument(text)
@@ -85,11 +90,48 @@ func FuzzEnvelope(f *testing.F) {
 		}
 		f.Add(kind, good)
 	}
+	tsa, err := notary.NewTimestampAuthority("Example", time.Now, elliptic.P256())
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, kind := range []string{notary.JWS, notary.COSE} {
+		stamped, err := signer.Envelope(kind, oci.Manifest{MediaType: "a/b", Digest: "sha256:0", Raw: []byte("{}")}, tsa.Stamped)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(kind, stamped)
+	}
 	f.Add(notary.JWS, []byte(`{"payload":"e30","protected":"e30","header":{"x5c":["`+base64.StdEncoding.EncodeToString(authority.Certificate.Raw)+`"]},"signature":"AA"}`))
 	f.Fuzz(func(t *testing.T, kind string, encoded []byte) {
 		content, err := envelope{kind: kind, encoded: encoded}.open()
 		if err == nil && len(content.SignerInfo.CertificateChain) == 0 {
 			t.Error("a signature by nobody")
+		}
+	})
+}
+
+// FuzzTimestamp: what stands beside a signature in the place of a timestamp is anybody's.
+func FuzzTimestamp(f *testing.F) {
+	tsa, err := notary.NewTimestampAuthority("Example", time.Now, elliptic.P256())
+	if err != nil {
+		f.Fatal(err)
+	}
+	over := []byte("signature")
+	good, err := tsa.Token(over)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	f.Add(good[:len(good)/2])
+	f.Add([]byte{0x30, 0x80, 0x06, 0x09, 0, 0})
+	f.Fuzz(func(t *testing.T, token []byte) {
+		info := signature.SignerInfo{Signature: over, UnsignedAttributes: signature.UnsignedAttributes{TimestampSignature: token}}
+		at, err := trust{authorities: []*x509.Certificate{tsa.Authority.Certificate}}.stamped(info, time.Now())
+		if err == nil && (at.from.IsZero() || at.until.Before(at.from)) {
+			t.Errorf("from %v to %v", at.from, at.until)
+		}
+		if _, err := (trust{}).stamped(info, time.Now()); err == nil {
+			t.Error("a timestamp by nobody is believed")
 		}
 	})
 }

@@ -56,6 +56,12 @@ const (
 	skip    = "skip"
 )
 
+// When a timestamp is needed, where a store of type "tsa" is named.
+const (
+	always          = "always"
+	afterCertExpiry = "afterCertExpiry"
+)
+
 // wildcard is every repository, or every signer.
 const wildcard = "*"
 
@@ -67,6 +73,9 @@ type rules struct {
 	// stores are the types of trust store that the statement names: "ca", "signingAuthority".
 	stores     []string
 	identities []name
+	// timestamps is set with a store of type "tsa": signatures need one, or with afterExpiry only those by an expired certificate.
+	timestamps  bool
+	afterExpiry bool
 }
 
 // parseDocument reads a document. A field that is not known could narrow what is believed, so it is refused.
@@ -162,6 +171,13 @@ func (r *rules) readLevel(v verification) error {
 	default:
 		return fmt.Errorf("unknown level %.32q", v.Level)
 	}
+	switch v.VerifyTimestamp {
+	case "", always:
+	case afterCertExpiry:
+		r.afterExpiry = true
+	default:
+		return fmt.Errorf("unknown verifyTimestamp %.32q, want %q or %q", v.VerifyTimestamp, always, afterCertExpiry)
+	}
 	r.enforced = map[string]bool{authenticTimestamp: v.Level == strict, expiry: v.Level == strict}
 	r.revocation = map[string]string{strict: enforce, permissive: logged}[v.Level]
 	for check, action := range v.Override {
@@ -196,11 +212,15 @@ func (r *rules) readStores(stores []string) error {
 		case !ok || !storeName.MatchString(name):
 			return fmt.Errorf("trust store %.128q is not <type>:<name>", store)
 		case kind == "tsa":
-			return fmt.Errorf("trust store %.128q: timestamp authorities are not supported: remove it", store)
+			r.timestamps = true
+			continue
 		case kind != "ca" && kind != "signingAuthority":
 			return fmt.Errorf("trust store %.128q is of no known type", store)
 		}
 		r.stores = append(r.stores, kind)
+	}
+	if len(r.stores) == 0 {
+		return errors.New("trustStores name no store of type \"ca\" or \"signingAuthority\"")
 	}
 	return nil
 }

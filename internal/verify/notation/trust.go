@@ -4,10 +4,12 @@ package notation
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -25,11 +27,17 @@ const (
 // listSuffix ends the name of a file with a revocation list. Every other file has certificates.
 const listSuffix = ".crl"
 
+// ofTimestamps is the name of a file whose certificates are for stores of type "tsa" alone. As in Flux every certificate is in
+// every store as long as no file has such a name; with one, an authority for timestamps cannot vouch for a signer, nor the other way.
+var ofTimestamps = regexp.MustCompile(`^(.*\.)?tsa\.[^.]+$`)
+
 // trust is a policy, read for one repository.
 type trust struct {
 	rules        rules
 	certificates []*x509.Certificate
-	lists        []*x509.RevocationList
+	// authorities are those whose timestamps count.
+	authorities []*x509.Certificate
+	lists       []*x509.RevocationList
 	// fingerprint is over the policy's material, so that a changed one can be noticed.
 	fingerprint string
 }
@@ -59,8 +67,10 @@ func (v *Verifier) trust(repository string, p verify.Policy) (trust, error) {
 	switch {
 	case len(t.certificates) == 0:
 		return trust{}, verify.ErrNoPolicy
-	case len(t.certificates) > maxCertificates:
+	case len(t.certificates)+len(t.authorities) > maxCertificates:
 		return trust{}, fmt.Errorf("more than %d certificates", maxCertificates)
+	case len(t.authorities) == 0:
+		t.authorities = t.certificates
 	}
 	t.fingerprint, err = verify.Trust(v.config.Backend, p)
 	return t, err
@@ -88,7 +98,11 @@ func (t *trust) read(file verify.Key) error {
 			return err
 		}
 	}
-	t.certificates = append(t.certificates, certificates...)
+	if ofTimestamps.MatchString(file.Name) {
+		t.authorities = append(t.authorities, certificates...)
+	} else {
+		t.certificates = append(t.certificates, certificates...)
+	}
 	return nil
 }
 
@@ -118,6 +132,19 @@ func decode(data []byte, kind string) []byte {
 		out = append(out, block.Bytes...)
 	}
 	return out
+}
+
+// unrevoked checks a chain against the lists, as far as the level enforces it.
+func (t trust) unrevoked(chain []*x509.Certificate, now time.Time) error {
+	unknown, err := t.revoked(chain, now)
+	switch t.rules.revocation {
+	case skip:
+		return nil
+	case enforce:
+		return cmp.Or(err, unknown)
+	default:
+		return err
+	}
 }
 
 // revoked checks a chain against the lists, and returns what is unknown about it. A certificate on a list is refused, whatever the

@@ -20,6 +20,8 @@ import (
 const (
 	// SimpleSigningType is the layer of the older scheme; its bytes are what is signed.
 	SimpleSigningType = "application/vnd.dev.cosign.simplesigning.v1+json"
+	// EnvelopeType is a layer with an attestation in the older scheme: a DSSE envelope.
+	EnvelopeType = "application/vnd.dsse.envelope.v1+json"
 	// SimpleSigningKind is "critical.type" in such a layer.
 	SimpleSigningKind = "cosign container image signature"
 	// SignatureAnnotation holds the base64 signature of such a layer.
@@ -119,7 +121,12 @@ type Registry interface {
 }
 
 // SignatureTag is the tag of the older scheme for a digest.
-func SignatureTag(digest string) string { return strings.Replace(digest, ":", "-", 1) + ".sig" }
+func SignatureTag(digest string) string { return olderTag(digest, ".sig") }
+
+// AttestationTag is the tag of the older scheme for attestations about a digest.
+func AttestationTag(digest string) string { return olderTag(digest, ".att") }
+
+func olderTag(digest, suffix string) string { return strings.Replace(digest, ":", "-", 1) + suffix }
 
 // Cosign signs the artifact with the digest and pushes the signature beside it. The manifest is fetched first: what does
 // not exist is not signed. Signatures that are there already stay.

@@ -111,7 +111,7 @@ type Origin struct {
 
 // Attestation is an in-toto attestation about the upstream content. It stays where it is; the digest says which one was there.
 type Attestation struct {
-	// Digest is "sha256:<hex>" of the Sigstore bundle.
+	// Digest is "sha256:<hex>" of the Sigstore bundle, or of the envelope where cosign's older scheme has no bundle.
 	Digest string `json:"digest"`
 	// PredicateType says what it is about: an SBOM, provenance, a scan.
 	PredicateType string `json:"predicateType"`

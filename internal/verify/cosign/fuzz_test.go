@@ -20,6 +20,7 @@ import (
 // shelf is a registry with one bundle and one signature of the older scheme, of whatever bytes.
 type shelf struct {
 	bundle, payload []byte
+	envelope        []byte // an attestation of the older scheme
 	annotations     map[string]string
 }
 
@@ -29,6 +30,11 @@ func (shelf) Repository() string { return "registry.example/app" }
 
 func (s shelf) Manifest(_ context.Context, id string) (oci.Manifest, error) {
 	switch {
+	case s.envelope != nil && id == sign.AttestationTag(anyDigest):
+		raw, err := json.Marshal(oci.Document{Layers: []oci.Entry{{MediaType: sign.EnvelopeType, Digest: anyDigest, Annotations: s.annotations}}})
+		return oci.Manifest{Raw: raw}, err
+	case s.envelope != nil:
+		return oci.Manifest{}, oci.ErrNotFound
 	case s.annotations != nil && id == sign.SignatureTag(anyDigest):
 		raw, err := json.Marshal(oci.Document{Layers: []oci.Entry{{MediaType: sign.SimpleSigningType, Digest: anyDigest, Annotations: s.annotations}}})
 		return oci.Manifest{Raw: raw}, err
@@ -40,8 +46,11 @@ func (s shelf) Manifest(_ context.Context, id string) (oci.Manifest, error) {
 }
 
 func (s shelf) Blob(context.Context, string, int64) ([]byte, error) {
-	if s.bundle != nil {
+	switch {
+	case s.bundle != nil:
 		return s.bundle, nil
+	case s.envelope != nil:
+		return s.envelope, nil
 	}
 	return s.payload, nil
 }
@@ -116,6 +125,23 @@ func FuzzTag(f *testing.F) {
 	f.Fuzz(func(t *testing.T, payload []byte, signature, certificate, log, stamp string) {
 		neverVerified(t, backend, shelf{payload: payload, annotations: map[string]string{
 			names[0]: signature, names[1]: certificate, names[2]: log, names[3]: stamp,
+		}}, p)
+	})
+}
+
+func FuzzTaggedAttestation(f *testing.F) {
+	a, p := stranger(f)
+	layer := a.tagAttestation(f, verify.Subject{Digest: anyDigest}, "https://cyclonedx.org/bom", include{})
+	names := []string{"dev.sigstore.cosign/certificate", "dev.sigstore.cosign/bundle", "dev.sigstore.cosign/rfc3161timestamp"}
+	f.Add(layer.Data, layer.Annotations[names[0]], layer.Annotations[names[1]], layer.Annotations[names[2]])
+	f.Add([]byte(`{"payloadType":"a","payload":"AA==","signatures":[{"sig":"AA=="}]}`), "", "", "")
+	backend, err := fips.New()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, envelope []byte, certificate, log, stamp string) {
+		neverVerified(t, backend, shelf{envelope: append([]byte{}, envelope...), annotations: map[string]string{
+			names[0]: certificate, names[1]: log, names[2]: stamp,
 		}}, p)
 	})
 }

@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
@@ -202,18 +203,11 @@ func signatureOf(t testing.TB, e *ca.TestEntity) sigstore.SignatureContent {
 // attest makes a bundle v0.3 with a statement about the subject.
 func (a authority) attest(t testing.TB, s verify.Subject, predicate string, in include) []byte {
 	t.Helper()
-	payload, err := json.Marshal(sign.Statement{
-		Type: sign.StatementType, PredicateType: predicate, Predicate: json.RawMessage(`{}`),
-		Subject: []sign.Resource{{Digest: map[string]string{"sha256": strings.TrimPrefix(s.Digest, "sha256:")}}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	attest := a.Attest
 	if in.rekorV2 {
 		attest = a.AttestHashedRekordV2
 	}
-	e, err := attest(builder, issuer, payload)
+	e, err := attest(builder, issuer, stating(t, s, predicate))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -254,12 +248,19 @@ func (a authority) tag(t testing.TB, digest string, in include) oci.Blob {
 	if err != nil {
 		t.Fatal(err)
 	}
+	annotations := a.annotations(t, e, in)
+	annotations[sign.SignatureAnnotation] = base64.StdEncoding.EncodeToString(signatureOf(t, e).Signature())
+	return oci.Blob{MediaType: sign.SimpleSigningType, Data: data, Annotations: annotations}
+}
+
+// annotations are what a layer of the older scheme is to be verified with.
+func (a authority) annotations(t testing.TB, e *ca.TestEntity, in include) map[string]string {
+	t.Helper()
 	content, err := e.VerificationContent()
 	if err != nil {
 		t.Fatal(err)
 	}
 	annotations := map[string]string{
-		sign.SignatureAnnotation:          base64.StdEncoding.EncodeToString(signatureOf(t, e).Signature()),
 		"dev.sigstore.cosign/certificate": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: content.Certificate().Raw})),
 	}
 	if !in.noLog {
@@ -276,7 +277,7 @@ func (a authority) tag(t testing.TB, digest string, in include) oci.Blob {
 		}
 		annotations["dev.sigstore.cosign/rfc3161timestamp"] = string(encode(t, map[string]any{"SignedRFC3161Timestamp": stamps[0]}))
 	}
-	return oci.Blob{MediaType: sign.SimpleSigningType, Data: data, Annotations: annotations}
+	return annotations
 }
 
 func encode(t testing.TB, value any) []byte {
@@ -554,4 +555,135 @@ func TestAttestations(t *testing.T) {
 	if _, err := b.verifier.Attestations(t.Context(), s, verify.Policy{}); !errors.Is(err, verify.ErrNotVerified) {
 		t.Errorf("the zero policy: %v", err)
 	}
+}
+
+// tagAttestation makes a layer of the older scheme with a statement about the subject.
+func (a authority) tagAttestation(t testing.TB, s verify.Subject, predicate string, in include) oci.Blob {
+	t.Helper()
+	e, err := a.Attest(builder, issuer, stating(t, s, predicate))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return oci.Blob{
+		MediaType: sign.EnvelopeType, Data: encode(t, signatureOf(t, e).EnvelopeContent().RawEnvelope()), Annotations: a.annotations(t, e, in),
+	}
+}
+
+// stating is a statement about the subject.
+func stating(t testing.TB, s verify.Subject, predicate string) []byte {
+	t.Helper()
+	return encode(t, sign.Statement{
+		Type: sign.StatementType, PredicateType: predicate, Predicate: json.RawMessage(`{}`),
+		Subject: []sign.Resource{{Digest: map[string]string{"sha256": strings.TrimPrefix(s.Digest, "sha256:")}}},
+	})
+}
+
+// TestAttestationsOfTheOlderScheme: those that cosign puts into the image tagged sha256-<hex>.att are told likewise, by key and by
+// certificate, and what nobody trusted has signed is not.
+func TestAttestationsOfTheOlderScheme(t *testing.T) {
+	a, stranger := newAuthority(t), newAuthority(t)
+	key, other := newKey(t), newKey(t)
+	const sbom, scan = "https://cyclonedx.org/bom", "https://example.com/scan"
+	sealed := func(by *sign.Key, payloadType string, payload []byte, more ...*sign.Key) oci.Blob {
+		e, err := sign.Seal(by, payloadType, payload)
+		for _, key := range more {
+			and, err := sign.Seal(key, payloadType, payload)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e.Signatures = append(e.Signatures, and.Signatures...)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return oci.Blob{MediaType: sign.EnvelopeType, Data: encode(t, e)}
+	}
+	changed := func(layer oci.Blob, name, value string) oci.Blob {
+		layer.Annotations = maps.Clone(layer.Annotations)
+		layer.Annotations[name] = value
+		return layer
+	}
+	for api, o := range map[string]registry.Options{"referrers API": {}, "fallback tag": {NoReferrers: true}} {
+		for name, tc := range map[string]struct {
+			layers func(s, elsewhere verify.Subject) []oci.Blob
+			want   map[string]string // predicate and signer
+		}{
+			"by certificate": {
+				func(s, _ verify.Subject) []oci.Blob {
+					return []oci.Blob{a.tagAttestation(t, s, sbom, include{}), a.tagAttestation(t, s, scan, include{noTSA: true})}
+				},
+				map[string]string{sbom: builder, scan: builder},
+			},
+			"by key": {
+				func(s, _ verify.Subject) []oci.Blob {
+					return []oci.Blob{sealed(key, sign.PayloadInToto, stating(t, s, sbom))}
+				},
+				map[string]string{sbom: "key.pub"},
+			},
+			"one that counts among others": {
+				func(s, elsewhere verify.Subject) []oci.Blob {
+					good := a.tagAttestation(t, s, sbom, include{})
+					return []oci.Blob{
+						a.tagAttestation(t, elsewhere, scan, include{}), stranger.tagAttestation(t, s, scan, include{}),
+						sealed(other, sign.PayloadInToto, stating(t, s, scan)), sealed(key, "text/plain", stating(t, s, scan)),
+						sealed(key, sign.PayloadInToto, stating(t, elsewhere, scan)), sealed(key, sign.PayloadInToto, stating(t, s, sign.CosignPredicate)),
+						sealed(key, sign.PayloadInToto, stating(t, s, scan), other), {MediaType: sign.EnvelopeType, Data: []byte("{}")}, {MediaType: sign.EnvelopeType, Data: make([]byte, sign.MaxEnvelope+1)},
+						{MediaType: "text/plain", Data: sealed(key, sign.PayloadInToto, stating(t, s, scan)).Data}, good,
+					}
+				},
+				map[string]string{sbom: builder},
+			},
+			"with something missing": {
+				func(s, _ verify.Subject) []oci.Blob {
+					return []oci.Blob{
+						a.tagAttestation(t, s, "no log", include{noLog: true}),
+						changed(a.tagAttestation(t, s, "no certificate", include{}), "dev.sigstore.cosign/certificate", ""),
+						changed(a.tagAttestation(t, s, "no PEM", include{}), "dev.sigstore.cosign/certificate", "x"),
+						changed(a.tagAttestation(t, s, "no JSON", include{}), "dev.sigstore.cosign/bundle", "{"),
+						changed(a.tagAttestation(t, s, "too much", include{}), "dev.sigstore.cosign/rfc3161timestamp", strings.Repeat("x", 256<<10+1)),
+					}
+				},
+				map[string]string{},
+			},
+		} {
+			t.Run(name+", "+api, func(t *testing.T) {
+				b := newBed(t, o)
+				s := b.push(t, "content")
+				if _, err := b.client.Push(t.Context(), sign.AttestationTag(s.Digest), oci.Artifact{Layers: tc.layers(s, b.push(t, "other"))}); err != nil {
+					t.Fatal(err)
+				}
+				p := accepting(a.root(t, parts{}))
+				p.Keys = []verify.Key{{Name: "key.pub", Data: key.PublicPEM()}}
+				got, err := b.verifier.Attestations(t.Context(), s, p)
+				if err != nil {
+					t.Fatal(err)
+				}
+				told := map[string]string{}
+				for _, one := range got {
+					told[one.PredicateType] = one.Signer
+				}
+				if diff := cmp.Diff(tc.want, told); diff != "" {
+					t.Errorf("attestations (-want +got):\n%s", diff)
+				}
+				if _, err := b.verifier.Verify(t.Context(), s, p); !errors.Is(err, verify.ErrNotVerified) {
+					t.Errorf("an attestation was taken for a signature: %v", err)
+				}
+			})
+		}
+	}
+	t.Run("no more than can be told", func(t *testing.T) {
+		b := newBed(t, registry.Options{})
+		s := b.push(t, "content")
+		var layers []oci.Blob
+		for i := range 70 {
+			layers = append(layers, sealed(key, sign.PayloadInToto, stating(t, s, fmt.Sprint(i))))
+		}
+		if _, err := b.client.Push(t.Context(), sign.AttestationTag(s.Digest), oci.Artifact{Layers: layers}); err != nil {
+			t.Fatal(err)
+		}
+		got, err := b.verifier.Attestations(t.Context(), s, verify.Policy{Keys: []verify.Key{{Name: "key.pub", Data: key.PublicPEM()}}})
+		if err != nil || len(got) != 32 {
+			t.Errorf("%d attestations, %v", len(got), err)
+		}
+	})
 }

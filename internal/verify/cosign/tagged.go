@@ -85,31 +85,41 @@ func (r *run) taggedLayer(ctx context.Context, layer oci.Entry) error {
 
 // simple is a signature of the older scheme.
 type simple struct {
-	payload     []byte
-	signature   []byte
-	certificate []byte
-	log         []byte
-	timestamp   []byte
+	material
+	payload   []byte
+	signature []byte
 }
 
-func readAnnotations(annotations map[string]string) (simple, error) {
-	for _, name := range []string{sign.SignatureAnnotation, certificateAnnotation, logAnnotation, timestampAnnotation} {
+// material is what a layer of the older scheme has its signature verified with.
+type material struct{ certificate, log, timestamp []byte }
+
+func readMaterial(annotations map[string]string) (material, error) {
+	for _, name := range []string{certificateAnnotation, logAnnotation, timestampAnnotation} {
 		if len(annotations[name]) > maxAnnotation {
-			return simple{}, fmt.Errorf("annotation %q of a signature is too large", name)
+			return material{}, fmt.Errorf("annotation %q of a signature is too large", name)
 		}
 	}
-	signature, err := base64.StdEncoding.DecodeString(annotations[sign.SignatureAnnotation])
-	if err != nil || len(signature) == 0 {
-		return simple{}, errors.New("signature layer carries no base64 signature")
-	}
-	return simple{
-		signature: signature, certificate: []byte(annotations[certificateAnnotation]),
-		log: []byte(annotations[logAnnotation]), timestamp: []byte(annotations[timestampAnnotation]),
+	return material{
+		certificate: []byte(annotations[certificateAnnotation]), log: []byte(annotations[logAnnotation]), timestamp: []byte(annotations[timestampAnnotation]),
 	}, nil
 }
 
+func readAnnotations(annotations map[string]string) (s simple, err error) {
+	if s.material, err = readMaterial(annotations); err != nil {
+		return simple{}, err
+	}
+	encoded := annotations[sign.SignatureAnnotation]
+	if len(encoded) > maxAnnotation {
+		return simple{}, fmt.Errorf("annotation %q of a signature is too large", sign.SignatureAnnotation)
+	}
+	if s.signature, err = base64.StdEncoding.DecodeString(encoded); err != nil || len(s.signature) == 0 {
+		return simple{}, errors.New("signature layer carries no base64 signature")
+	}
+	return s, nil
+}
+
 // certified reports whether a certificate goes with the signature.
-func (s simple) certified() bool { return len(s.certificate) > 0 }
+func (m material) certified() bool { return len(m.certificate) > 0 }
 
 // about checks that the signed payload is a signature of the digest. It is called with a payload that has been verified.
 func (s simple) about(digest string) error {
@@ -126,41 +136,44 @@ func (s simple) about(digest string) error {
 	return nil
 }
 
-// bundle writes the signature as a bundle v0.1, which sigstore-go can check: certificate, log entry with the log's promise,
-// timestamp, and a signature over the payload. A chain that comes with the certificate is left out, the trusted root has it.
+// bundle writes the signature as a bundle, for sigstore-go.
 func (s simple) bundle(payloadSum []byte) ([]byte, error) {
-	block, _ := pem.Decode(s.certificate)
+	return s.material.bundle("messageSignature", map[string]any{
+		"messageDigest": map[string]any{"algorithm": "SHA2_256", "digest": payloadSum}, "signature": s.signature,
+	})
+}
+
+// bundle writes what was signed as a bundle v0.1, which sigstore-go can check: certificate, log entry with the log's promise and
+// timestamp. A chain that comes with the certificate is left out, the trusted root has it.
+func (m material) bundle(kind string, content any) ([]byte, error) {
+	block, _ := pem.Decode(m.certificate)
 	if block == nil || block.Type != "CERTIFICATE" {
 		return nil, errors.New("certificate of a signature is no PEM certificate")
 	}
-	material := map[string]any{"certificate": map[string]any{"rawBytes": block.Bytes}}
-	if len(s.log) > 0 {
-		entry, err := s.logEntry()
+	with := map[string]any{"certificate": map[string]any{"rawBytes": block.Bytes}}
+	if len(m.log) > 0 {
+		entry, err := m.logEntry()
 		if err != nil {
 			return nil, err
 		}
-		material["tlogEntries"] = []any{entry}
+		with["tlogEntries"] = []any{entry}
 	}
-	if len(s.timestamp) > 0 {
+	if len(m.timestamp) > 0 {
 		var stamp struct {
 			Signed []byte `json:"SignedRFC3161Timestamp"`
 		}
-		if err := json.Unmarshal(s.timestamp, &stamp); err != nil {
+		if err := json.Unmarshal(m.timestamp, &stamp); err != nil {
 			return nil, errors.New("timestamp of a signature is no valid JSON")
 		}
-		material["timestampVerificationData"] = map[string]any{"rfc3161Timestamps": []any{map[string]any{"signedTimestamp": stamp.Signed}}}
+		with["timestampVerificationData"] = map[string]any{"rfc3161Timestamps": []any{map[string]any{"signedTimestamp": stamp.Signed}}}
 	}
 	return json.Marshal(map[string]any{
-		"mediaType":            "application/vnd.dev.sigstore.bundle+json;version=0.1",
-		"verificationMaterial": material,
-		"messageSignature": map[string]any{
-			"messageDigest": map[string]any{"algorithm": "SHA2_256", "digest": payloadSum}, "signature": s.signature,
-		},
+		"mediaType": "application/vnd.dev.sigstore.bundle+json;version=0.1", "verificationMaterial": with, kind: content,
 	})
 }
 
 // logEntry translates cosign's own form of a Rekor entry.
-func (s simple) logEntry() (map[string]any, error) {
+func (m material) logEntry() (map[string]any, error) {
 	var offline struct {
 		SignedEntryTimestamp []byte
 		Payload              struct {
@@ -170,7 +183,7 @@ func (s simple) logEntry() (map[string]any, error) {
 			LogID          string `json:"logID"`
 		}
 	}
-	if err := json.Unmarshal(s.log, &offline); err != nil {
+	if err := json.Unmarshal(m.log, &offline); err != nil {
 		return nil, errors.New("log entry of a signature is no valid JSON")
 	}
 	var kind struct {

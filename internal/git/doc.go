@@ -3,7 +3,8 @@
 // Package git reads Git repositories over http, https and ssh, as far as a source needs: it resolves a reference without
 // cloning ([Remote.Resolve]), and downloads one commit ([Remote.Fetch]): what a signature check needs to know about it and its
 // tag ([Commit], [Tag]), and its files as an fs.FS over the downloaded packs ([Content]), without a checkout. What was fetched
-// may be kept in [Mirrors]: then a commit costs what it changes.
+// may be kept in [Mirrors]: then a commit costs what it changes. Of a part of the directories, only the files in them are
+// downloaded where the server can do that.
 //
 // Everything a server sends is bounded ([Limits]): the reference advertisement, the pack on its way to a file, each object's
 // size before it is inflated, the sum of all, and the number, size and depth of the files. Every object used

@@ -56,7 +56,7 @@ func (r *Remote) fetchAlone(ctx context.Context, head Head) (Commit, *Content, e
 }
 
 // fetch goes by the mirror where there is one. That a commit is in a branch, only the branch's history shows, which no mirror
-// has: where the server does not tell the history alone, it comes with everything else.
+// has: where that cannot be asked for by itself, it comes with everything else.
 func (r *Remote) fetch(ctx context.Context, head Head) (Commit, *Content, error) {
 	branch := head.RefName
 	if head.Pinned && branch != "" {
@@ -65,7 +65,7 @@ func (r *Remote) fetch(ctx context.Context, head Head) (Commit, *Content, error)
 			return Commit{}, nil, err
 		}
 		if !known {
-			return (&fetching{Remote: r, head: head}).run(ctx, newObjects(ctx, r.limits))
+			return r.fetchBare(ctx, head)
 		}
 		head.RefName = ""
 	}
@@ -77,7 +77,7 @@ func (r *Remote) fetch(ctx context.Context, head Head) (Commit, *Content, error)
 // fetchAny fetches a commit, whatever it is in.
 func (r *Remote) fetchAny(ctx context.Context, head Head) (Commit, *Content, error) {
 	if r.mirrors == nil {
-		return (&fetching{Remote: r, head: head}).run(ctx, newObjects(ctx, r.limits))
+		return r.fetchBare(ctx, head)
 	}
 	m, err := r.mirrors.acquire(ctx, r.folder)
 	if err != nil {
@@ -87,23 +87,61 @@ func (r *Remote) fetchAny(ctx context.Context, head Head) (Commit, *Content, err
 	return r.fetchInto(ctx, m, head)
 }
 
-// fetchInto brings a mirror up to date. A mirror that turns out to be damaged, or that the server's answer does not fit to, is
-// thrown away, and the commit fetched from nothing.
-func (r *Remote) fetchInto(ctx context.Context, m *mirror, head Head) (Commit, *Content, error) {
-	f := &fetching{Remote: r, head: head, mirror: m, fresh: m.state.worn()}
-	if !f.fresh {
-		held, err := m.open(ctx, r.limits)
-		if err == nil {
-			commit, content, err := f.run(ctx, held)
-			if err == nil || len(held.packs) == 0 || !f.read || !untrue(err) {
-				return commit, content, err
-			}
-		}
-		if err := m.reset(); err != nil {
-			return Commit{}, nil, err
-		}
+// fetchBare fetches a commit from nothing, and keeps nothing.
+func (r *Remote) fetchBare(ctx context.Context, head Head) (Commit, *Content, error) {
+	f := &fetching{Remote: r, head: head, partial: r.sparse()}
+	commit, content, err := f.run(ctx, newObjects(ctx, r.limits))
+	if f.refused(ctx, err) {
+		return (&fetching{Remote: r, head: head}).run(ctx, newObjects(ctx, r.limits))
 	}
-	return (&fetching{Remote: r, head: head, mirror: m, fresh: true}).run(ctx, newObjects(ctx, r.limits))
+	return commit, content, err
+}
+
+// fetchInto brings a mirror up to date. A mirror that turns out to be damaged, or that the server's answer does not fit to, is
+// thrown away, and the commit fetched from nothing. A server that does not hand out parts is asked for the whole.
+func (r *Remote) fetchInto(ctx context.Context, m *mirror, head Head) (Commit, *Content, error) {
+	f := &fetching{Remote: r, head: head, mirror: m, partial: r.sparse() && !m.state.Unfiltered, entire: m.state.Unfiltered}
+	commit, content, err := f.runHeld(ctx)
+	if f.refused(ctx, err) {
+		if unfiltered(err) {
+			m.state.Unfiltered = true // written down with the pack that comes
+		}
+		f = &fetching{Remote: r, head: head, mirror: m, entire: true}
+		commit, content, err = f.runHeld(ctx)
+	}
+	if err == nil || !f.damaged(err) {
+		return commit, content, err
+	}
+	if err := m.reset(); err != nil {
+		return Commit{}, nil, err
+	}
+	f = &fetching{Remote: r, head: head, mirror: m, fresh: true}
+	return f.run(ctx, newObjects(ctx, r.limits))
+}
+
+// runHeld is run with what the mirror has.
+func (f *fetching) runHeld(ctx context.Context) (Commit, *Content, error) {
+	if f.fresh = f.mirror.state.worn(); f.fresh {
+		return f.run(ctx, newObjects(ctx, f.limits))
+	}
+	held, err := f.mirror.open(ctx, f.limits)
+	if err != nil {
+		return Commit{}, nil, &heldError{err}
+	}
+	f.used = len(held.packs) > 0
+	return f.run(ctx, held)
+}
+
+// heldError is about what a mirror has.
+type heldError struct{ error }
+
+// Unwrap returns what is wrong.
+func (e *heldError) Unwrap() error { return e.error }
+
+// damaged reports whether an error may be due to what the mirror has.
+func (f *fetching) damaged(err error) bool {
+	_, held := errors.AsType[*heldError](err)
+	return held || f.used && f.read && untrue(err)
 }
 
 // untrue reports whether objects are not what they should be, which may be due to the mirror.
@@ -117,7 +155,15 @@ type fetching struct {
 	head   Head
 	mirror *mirror // nil: nothing is kept
 	fresh  bool    // what the mirror has is not used
+	used   bool    // what it has was looked at
 	read   bool    // the server has done its part
+
+	partial bool         // the files may come apart from the commit, those that are selected alone
+	entire  bool         // no file may come apart from its commit
+	asked   bool         // the server was asked for files and commit apart
+	lacking bool         // of the commit, some files may not be held
+	advert  advert       // what the server said, over http
+	http    *httpSession // and can be asked once more
 }
 
 // run fetches what is not held yet, and finds out that all is there. It closes held unless the content has it.
@@ -127,13 +173,17 @@ func (f *fetching) run(ctx context.Context, held *objects) (Commit, *Content, er
 		return Commit{}, nil, errors.Join(err, held.close())
 	}
 	f.read = true
+	before := len(held.packs)
 	commit, err := all.commit(f.head)
+	if err == nil && f.lacking {
+		all, before, err = f.complement(ctx, all, before, commit.Tree)
+	}
 	var content *Content
 	if err == nil {
 		content, err = newContent(ctx, all, commit.Tree, f.limits, newSelection(f.config))
 	}
 	if err == nil {
-		f.keep(all, len(held.packs), whole)
+		f.keep(all, before, mirrorHead{Commit: f.head.Hash, Whole: whole, Partial: f.lacking})
 	}
 	if err != nil {
 		if f.mirror != nil {
@@ -146,11 +196,10 @@ func (f *fetching) run(ctx context.Context, held *objects) (Commit, *Content, er
 
 // keep puts what came into the mirror. A mirror that cannot be written costs the next fetch more, and is no reason to fail this
 // one: what was fetched can be read.
-func (f *fetching) keep(all *objects, before int, whole bool) {
+func (f *fetching) keep(all *objects, before int, head mirrorHead) {
 	if f.mirror == nil {
 		return
 	}
-	head := mirrorHead{Commit: f.head.Hash, Whole: whole}
 	var err error
 	if len(all.packs) == before {
 		err = f.mirror.confirm(head)
@@ -159,12 +208,14 @@ func (f *fetching) keep(all *objects, before int, whole bool) {
 	}
 	if err != nil {
 		f.mirrors.distrust(f.folder)
+		f.mirror = nil
 	}
 }
 
 // obtain returns the objects held together with those fetched, and whether history came with them.
 func (f *fetching) obtain(ctx context.Context, held *objects) (all *objects, whole bool, err error) {
 	complete := f.complete(held)
+	f.lacking = complete && f.mirror.state.lacks(f.head.Hash)
 	if complete && !f.head.Pinned { // the server has been asked for it with these credentials
 		return held, false, nil
 	}
@@ -173,12 +224,18 @@ func (f *fetching) obtain(ctx context.Context, held *objects) (all *objects, who
 		return nil, false, err
 	}
 	defer s.close()
+	if h, ok := s.(*httpSession); ok {
+		f.advert, f.http = a, h
+	}
 	if complete {
 		return held, false, nil
 	}
 	want, err := planRequest(f.head, a)
 	if err != nil {
 		return nil, false, err
+	}
+	if f.partial && want.shallow && a.supports("filter") && anyHash(a) {
+		want.filter, f.asked, f.lacking = withoutFiles, true, true
 	}
 	if f.mirror != nil && !f.fresh {
 		want.build(f.mirror.state.Heads)
@@ -190,10 +247,10 @@ func (f *fetching) obtain(ctx context.Context, held *objects) (all *objects, who
 	return held.with(p, f.limits), !want.shallow, nil
 }
 
-// complete reports whether the mirror has all of the head.
+// complete reports whether the mirror has the head, though of a partial one perhaps not the files.
 func (f *fetching) complete(held *objects) bool {
 	return f.mirror != nil && !f.fresh && f.mirror.state.holds(f.head.Hash) && held.has(f.head.Hash) &&
-		(f.head.TagHash == "" || held.has(f.head.TagHash))
+		(f.head.TagHash == "" || held.has(f.head.TagHash)) && !(f.entire && f.mirror.state.lacks(f.head.Hash))
 }
 
 // download fetches a pack. It is closed by the caller.

@@ -9,8 +9,11 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
-// inBranch finds out whether a pinned commit is in its branch, and fails if it is not. It is not known where the server cannot
-// send a history without files, or hands out no commit by its name, which would be the next thing to ask for.
+// inBranch finds out whether a pinned commit is in its branch, and fails if it is not. It is not known where the server hands out
+// no commit by its name, which would be the next thing to ask for.
+//
+// What is asked for is the branch without what the commit has before it, and without files where the server can leave them out: the
+// commits that the branch has gained since lead back to it by their names, or it is not in there.
 func (r *Remote) inBranch(ctx context.Context, head Head) (known bool, err error) {
 	a, s, err := r.connect(ctx)
 	if err != nil {
@@ -23,12 +26,16 @@ func (r *Remote) inBranch(ctx context.Context, head Head) (known bool, err error
 		return false, fmt.Errorf("reference %q: %w", head.RefName, ErrNotFound)
 	case tip == head.Hash:
 		return true, nil
-	case !a.supports("filter") || !a.tips(head.Hash) && !anyHash(a):
+	case !a.tips(head.Hash) && !anyHash(a):
 		return false, nil
 	}
 	f := &fetching{Remote: r, head: head}
 	none := newObjects(ctx, r.limits)
-	p, err := f.download(ctx, a, s, request{wants: []string{tip}, filter: "tree:0"}, none)
+	want := request{wants: []string{tip}, haves: []string{head.Hash}, whole: true}
+	if a.supports("filter") {
+		want.filter = "tree:0"
+	}
+	p, err := f.download(ctx, a, s, want, none)
 	if err != nil {
 		return false, err
 	}
@@ -37,7 +44,8 @@ func (r *Remote) inBranch(ctx context.Context, head Head) (known bool, err error
 	return true, history.reach(head.Hash, tip)
 }
 
-// reach fails unless a commit is a tip or one before it.
+// reach fails unless a commit is a tip or one before it. A commit that is not there is not followed: it is one that the wanted one
+// has before it.
 func (o *objects) reach(wanted, tip string) error {
 	seen := map[string]bool{tip: true}
 	for next := []string{tip}; len(next) > 0; {
@@ -45,6 +53,9 @@ func (o *objects) reach(wanted, tip string) error {
 		next = next[:len(next)-1]
 		if at == wanted {
 			return nil
+		}
+		if !o.has(at) {
+			continue
 		}
 		content, err := o.read(at, plumbing.CommitObject)
 		if err != nil {

@@ -5,9 +5,11 @@ package git_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,9 +17,20 @@ import (
 	"sluice.dev/sluice/test/gitserver"
 )
 
-// TestCommitOfABranch: a server that can tell a history without files is asked for that, and then for the one commit.
+// TestCommitOfABranch: a server that hands out a commit by its name is asked for what its branch has gained since, without files where
+// it can leave them out, and for the one commit; what the commit has before it is not fetched.
 func TestCommitOfABranch(t *testing.T) {
+	t.Run("with filters", func(t *testing.T) { testCommitOfABranch(t, true) })
+	t.Run("without filters", func(t *testing.T) { testCommitOfABranch(t, false) })
+}
+
+func testCommitOfABranch(t *testing.T, filter bool) {
 	m := newMirrored(t, "")
+	past := maps.Clone(m.files)
+	for name := range past {
+		past[name] = reversed(past[name])
+	}
+	must[string](t)(m.repo.Commit(gitserver.CommitOptions{Files: past}))
 	first := m.commit(t, gitserver.CommitOptions{}, nil)
 	for i := range 5 {
 		// Each is large, so a whole history would show.
@@ -25,7 +38,7 @@ func TestCommitOfABranch(t *testing.T) {
 	}
 	stranger := m.commit(t, gitserver.CommitOptions{Ref: "refs/pull/1/head"}, map[string]string{"stranger": "x"})
 	root := strings.TrimSuffix(m.repo.Path, m.repo.Name)
-	m.url = serveHTTP(t, gitserver.HTTPOptions{Root: root, Wrap: m.count, AllowAnyCommit: true, AllowFilter: true}).URL + "/" + m.repo.Name
+	m.url = serveHTTP(t, gitserver.HTTPOptions{Root: root, Wrap: m.count, AllowAnyCommit: true, AllowFilter: filter}).URL + "/" + m.repo.Name
 	mirrors := m.open(t, 0)
 	fetchPinned := func(commit string) (fetched, error) {
 		remote := must[*git.Remote](t)(git.New(git.Config{URL: m.url, Mirrors: mirrors, Owner: "ns"}))
@@ -33,17 +46,36 @@ func TestCommitOfABranch(t *testing.T) {
 		return fetch(t, remote, head)
 	}
 	got := must[fetched](t)(fetchPinned(first))
+	if sent := m.sent.Load(); sent > wholeRepo+2*fewBytes {
+		t.Errorf("a commit in a branch takes %d bytes", sent)
+	}
 	if got.Hash != first || got.Head.RefName != "refs/heads/main" || got.Files != 100 {
 		t.Errorf("commit %s of %s with %d files", got.Hash, got.Head.RefName, got.Files)
 	}
 	before := m.sent.Load()
 	must[fetched](t)(fetchPinned(first))
-	if sent := m.sent.Load() - before; sent > fewBytes {
+	if sent := m.sent.Load() - before; sent > 2*fewBytes {
 		t.Errorf("to know that a commit is in a branch takes %d bytes", sent)
 	}
 	if _, err := fetchPinned(stranger); !errors.Is(err, git.ErrNotFound) {
 		t.Errorf("a commit of another branch: %v", err)
 	}
+	if err := m.repo.SetRef("refs/heads/main", stranger); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.repo.SetRef("refs/heads/old", first); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fetchPinned(first); !errors.Is(err, git.ErrNotFound) {
+		t.Errorf("a commit that the branch has lost: %v", err)
+	}
+}
+
+// reversed is a text that has nothing in common with another, and compresses no better.
+func reversed(s string) string {
+	b := []byte(s)
+	slices.Reverse(b)
+	return string(b)
 }
 
 // TestManyReferences: a list of 10^5 references is read within bounded memory, and a longer one than allowed is refused.

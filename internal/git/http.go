@@ -14,7 +14,7 @@ import (
 	"sluice.dev/sluice/internal/transport"
 )
 
-// session is one conversation with upload-pack: advertise once, then fetch at most once.
+// session is one conversation with upload-pack: advertise once, then fetch at most once, or over http as often as needed.
 type session interface {
 	advertise(ctx context.Context) (advert, error)
 	// fetch sends an encoded request and returns the response, bounded by limit bytes.

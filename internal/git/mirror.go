@@ -41,6 +41,8 @@ type mirrorState struct {
 	Serial  int          `json:"serial"` // of the newest pack
 	Packs   []packState  `json:"packs"`  // the oldest first
 	Heads   []mirrorHead `json:"heads"`  // the oldest first
+	// Unfiltered is set when the server did not hand out a part of a commit though it had said so.
+	Unfiltered bool `json:"unfiltered,omitempty"`
 }
 
 // packState is one pack: a file of some bytes, and beside it the table with some digest.
@@ -50,11 +52,13 @@ type packState struct {
 	Table  string `json:"table"`
 }
 
-// mirrorHead is a commit of which every file is held.
+// mirrorHead is a commit of which every directory is held, and every file unless it is partial.
 type mirrorHead struct {
 	Commit string `json:"commit"`
 	// Whole is set when its history is held too, which is only if the server cannot do without.
 	Whole bool `json:"whole,omitempty"`
+	// Partial is set when files outside the directories of a sparse checkout may be missing.
+	Partial bool `json:"partial,omitempty"`
 }
 
 const (
@@ -72,14 +76,19 @@ func (s mirrorState) worn() bool {
 	if len(s.Packs) == 0 {
 		return false
 	}
-	var sum int64
+	var sum, largest int64 // a whole commit may have come after a part of one
 	for _, p := range s.Packs {
-		sum += p.Bytes
+		sum, largest = sum+p.Bytes, max(largest, p.Bytes)
 	}
-	return len(s.Packs) >= maxPacks || sum > 2*s.Packs[0].Bytes+packGrowth
+	return len(s.Packs) >= maxPacks || sum > 2*largest+packGrowth
 }
 
-// holds reports whether every file of a commit is there.
+// lacks reports whether files of a commit may be missing.
+func (s mirrorState) lacks(commit string) bool {
+	return !slices.ContainsFunc(s.Heads, func(h mirrorHead) bool { return h.Commit == commit && !h.Partial })
+}
+
+// holds reports whether a commit is there.
 func (s mirrorState) holds(commit string) bool {
 	return slices.ContainsFunc(s.Heads, func(h mirrorHead) bool { return h.Commit == commit })
 }
@@ -223,13 +232,14 @@ func (m *mirror) keep(p *pack, head mirrorHead, fromNothing bool) error {
 
 // addHead adds the newest head.
 func (s *mirrorState) addHead(head mirrorHead) {
+	s.Heads = slices.DeleteFunc(s.Heads, func(h mirrorHead) bool { return h.Commit == head.Commit })
 	s.Heads = append(s.Heads, head)
 	s.Heads = s.Heads[max(0, len(s.Heads)-maxHeads):]
 }
 
 // confirm adds a head that needed no pack, or notes that a known one was of use.
 func (m *mirror) confirm(head mirrorHead) error {
-	if m.state.holds(head.Commit) {
+	if m.state.holds(head.Commit) && m.state.lacks(head.Commit) == head.Partial {
 		m.set.note(m.folder, m.set.bytes(m.folder))
 		now := time.Now()
 		return m.set.root.Chtimes(m.file(stateFile), now, now)

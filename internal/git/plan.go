@@ -12,8 +12,9 @@ import (
 
 // planRequest decides what to ask for: the one commit without its history wherever the server lets us, which is for each
 // advertised tip, and for any commit if the server says so (uploadpack.allowReachableSHA1InWant, allowAnySHA1InWant). Else
-// a pinned commit takes the history of its branch, or of all branches and tags. Beside a branch it always takes the branch's
-// history: only that shows that the commit is in the branch, and some servers hand out commits of anybody's fork.
+// a pinned commit takes the history of its branch, or of all branches and tags. A commit beside a branch comes here with the branch
+// only if inBranch could not find out that it is in there: then it takes the branch's history, since some servers hand out commits
+// of anybody's fork.
 func planRequest(head Head, a advert) (request, error) {
 	if !head.Pinned {
 		return planTip(head, a)

@@ -188,13 +188,18 @@ type request struct {
 	ends  []string
 	// filter says which objects are left out, empty none (git-rev-list(1), --filter).
 	filter string
+	// whole asks for deltas against nothing but what comes.
+	whole bool
 }
 
+// withoutFiles leaves out files, and no directories.
+const withoutFiles = "blob:none"
+
 // build asks for the difference to what is held. A server that cannot do without history would take a commit for its whole
-// history, so it is told only of those that have it.
+// history, so it is told only of those that have it; and of commits without their files only where it sends none.
 func (r *request) build(held []mirrorHead) {
 	for _, h := range slices.Backward(held) {
-		if !h.Whole && !r.shallow {
+		if !h.Whole && !r.shallow || h.Partial && r.filter != withoutFiles {
 			continue
 		}
 		r.haves = append(r.haves, h.Commit)
@@ -224,7 +229,7 @@ func (r request) encode(a advert, userAgent string) []byte {
 	if r.filter != "" {
 		capabilities = append(capabilities, "filter")
 	}
-	if len(r.haves) > 0 && a.supports("thin-pack") {
+	if len(r.haves) > 0 && !r.whole && a.supports("thin-pack") {
 		capabilities = append(capabilities, "thin-pack")
 	}
 	if userAgent != "" {

@@ -35,6 +35,8 @@ type SSHOptions struct {
 	Config ssh.Config
 	// AllowAnyCommit serves each reachable commit by id, not tips alone.
 	AllowAnyCommit bool
+	// AllowFilter lets clients leave out objects.
+	AllowFilter bool
 }
 
 // SSH is a running server.
@@ -164,7 +166,7 @@ func (s *SSH) run(channel ssh.Channel, command string) uint32 {
 	}
 	name := path.Clean("/" + strings.Trim(quoted, "'"))
 	cmd := exec.CommandContext(s.ctx, "git", "upload-pack", filepath.Join(s.options.Root, filepath.FromSlash(name)))
-	cmd.Env = append(os.Environ(), gitEnvironment(s.options.Root, false, s.options.AllowAnyCommit, false)...)
+	cmd.Env = append(os.Environ(), gitEnvironment(s.options.Root, false, s.options.AllowAnyCommit, s.options.AllowFilter)...)
 	cmd.Stdout, cmd.Stderr = channel, channel.Stderr()
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

@@ -31,7 +31,7 @@ type TimestampAuthority struct {
 	key         *ecdsa.PrivateKey
 }
 
-// NewTimestampAuthority makes one under a root of its own. Changes are made to its certificate, or to its key's curve.
+// NewTimestampAuthority makes one under a root of its own, with a key on a curve. Changes are made to its certificate.
 func NewTimestampAuthority(organization string, now func() time.Time, curve elliptic.Curve, changes ...func(*x509.Certificate)) (*TimestampAuthority, error) {
 	root, err := NewAuthority(organization)
 	if err != nil {

@@ -145,7 +145,8 @@ func (d *dependencies) index(ctx context.Context, repository *sourcev1.HelmRepos
 	if err != nil {
 		return nil, err
 	}
-	return d.c.Indexes.get(client.ObjectKeyFromObject(repository), "yaml "+hex.EncodeToString(sum), func() ([]byte, error) {
+	user := indexUser{repository: client.ObjectKeyFromObject(repository), url: repository.Spec.URL}
+	return d.c.Indexes.get(user, "yaml "+hex.EncodeToString(sum), func() ([]byte, error) {
 		return chart.Normalize(fetched.Index)
 	})
 }

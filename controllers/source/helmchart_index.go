@@ -54,7 +54,7 @@ func (s *indexedChart) resolve(_ context.Context, obj *sourcev1.HelmChart, r *he
 
 // index returns the repository's index of a digest.
 func (s *indexedChart) index(digest string) (*chart.Index, error) {
-	index, err := s.c.Indexes.get(client.ObjectKeyFromObject(s.repository), digest, func() ([]byte, error) {
+	index, err := s.c.Indexes.get(indexUser{repository: client.ObjectKeyFromObject(s.repository)}, digest, func() ([]byte, error) {
 		return s.c.Store.Content(artifact.KeyOf(helmOrigin(s.repository)), digest)
 	})
 	switch {

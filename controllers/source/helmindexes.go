@@ -34,7 +34,8 @@ type IndexesConfig struct {
 
 // Indexes are the parsed indexes of Helm repositories by the digest of their content, so that all charts of a repository have them
 // parsed once (spec row S-83). What an index says depends on nothing but its content, which only its own repository's charts get
-// at: the digest comes from the record of the repository.
+// at: the digest comes from the record of the repository. An index goes once nobody wants it any more: everybody who did wants
+// another one, or has not asked for a while.
 type Indexes struct {
 	config IndexesConfig
 	events *prometheus.CounterVec
@@ -42,12 +43,20 @@ type Indexes struct {
 
 	mu    sync.Mutex
 	kept  map[string]*keptIndex
+	wants map[indexUser]string // which of them, by digest
 	bytes int
+}
+
+// indexUser wants one index at a time: the charts of a repository, or those that have a dependency at a URL.
+type indexUser struct {
+	repository types.NamespacedName
+	url        string // of a dependency's repository
 }
 
 type keptIndex struct {
 	index *chart.Index
-	used  time.Time
+	users map[indexUser]time.Time // when they asked
+	used  time.Time               // when one of them did last
 }
 
 // NewIndexes returns an empty cache.
@@ -60,18 +69,18 @@ func NewIndexes(config IndexesConfig) (*Indexes, error) {
 	if err := config.Metrics.Register(events); err != nil {
 		return nil, fmt.Errorf("register metrics: %w", err)
 	}
-	return &Indexes{config: config, events: events, kept: map[string]*keptIndex{}}, nil
+	return &Indexes{config: config, events: events, kept: map[string]*keptIndex{}, wants: map[indexUser]string{}}, nil
 }
 
 // get returns the index of a digest. Those who ask for one at the same time wait for one parse of what load returns.
-func (c *Indexes) get(repository types.NamespacedName, digest string, load func() ([]byte, error)) (*chart.Index, error) {
-	if index := c.find(digest); index != nil {
-		c.events.WithLabelValues("cache_hit", repository.Name, repository.Namespace).Inc()
+func (c *Indexes) get(user indexUser, digest string, load func() ([]byte, error)) (*chart.Index, error) {
+	if index := c.find(user, digest); index != nil {
+		c.count(user, "cache_hit")
 		return index, nil
 	}
-	c.events.WithLabelValues("cache_miss", repository.Name, repository.Namespace).Inc()
+	c.count(user, "cache_miss")
 	parsed, err, _ := c.flight.Do(digest, func() (any, error) {
-		if index := c.find(digest); index != nil {
+		if index := c.find(user, digest); index != nil {
 			return index, nil
 		}
 		document, err := load()
@@ -82,36 +91,67 @@ func (c *Indexes) get(repository types.NamespacedName, digest string, load func(
 		if err != nil {
 			return nil, err
 		}
-		c.put(digest, index)
+		c.put(user, digest, index)
 		return index, nil
 	})
 	if err != nil {
 		return nil, err
 	}
+	c.find(user, digest) // who has waited for another's parse wants it too
 	return parsed.(*chart.Index), nil
 }
 
-func (c *Indexes) find(digest string) *chart.Index {
+func (c *Indexes) count(user indexUser, event string) {
+	c.events.WithLabelValues(event, user.repository.Name, user.repository.Namespace).Inc()
+}
+
+// find returns an index that is kept, and notes who wants it.
+func (c *Indexes) find(user indexUser, digest string) *chart.Index {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k, ok := c.kept[digest]
 	if !ok {
 		return nil
 	}
-	k.used = c.config.Now()
+	c.want(user, digest)
 	return k.index
 }
 
 // put keeps an index, and drops those that were not asked for the longest while there are too many.
-func (c *Indexes) put(digest string, index *chart.Index) {
+func (c *Indexes) put(user indexUser, digest string, index *chart.Index) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.leave(user)
 	c.drop(digest)
 	for len(c.kept) > 0 && (c.bytes+index.Weight() > c.config.Bytes || c.config.Count > 0 && len(c.kept) >= c.config.Count) {
 		c.drop(c.oldest())
 	}
-	c.kept[digest] = &keptIndex{index: index, used: c.config.Now()}
+	c.kept[digest] = &keptIndex{index: index, users: map[indexUser]time.Time{}}
 	c.bytes += index.Weight()
+	c.want(user, digest)
+}
+
+// want notes who wants an index, and lets go the one that it wanted before. The caller holds c.mu, as for leave.
+func (c *Indexes) want(user indexUser, digest string) {
+	if c.wants[user] != digest {
+		c.leave(user)
+	}
+	k := c.kept[digest]
+	k.used = c.config.Now()
+	k.users[user], c.wants[user] = k.used, digest
+}
+
+// leave drops what somebody wanted, unless others want it still.
+func (c *Indexes) leave(user indexUser) {
+	digest, ok := c.wants[user]
+	if !ok {
+		return
+	}
+	delete(c.wants, user)
+	delete(c.kept[digest].users, user)
+	if len(c.kept[digest].users) == 0 {
+		c.drop(digest)
+	}
 }
 
 // oldest returns the index that was not asked for the longest. The caller holds c.mu, as for drop.
@@ -126,16 +166,28 @@ func (c *Indexes) oldest() string {
 }
 
 func (c *Indexes) drop(digest string) {
-	if k, ok := c.kept[digest]; ok {
-		c.bytes -= k.index.Weight()
-		delete(c.kept, digest)
+	k, ok := c.kept[digest]
+	if !ok {
+		return
 	}
+	for user := range k.users {
+		delete(c.wants, user)
+	}
+	c.bytes -= k.index.Weight()
+	delete(c.kept, digest)
 }
 
-// forget drops the metrics of a repository that is gone. Its index goes by itself.
+// forget drops what a repository that is gone wanted, and its metrics.
 func (c *Indexes) forget(repository types.NamespacedName) {
 	for _, event := range []string{"cache_hit", "cache_miss"} {
 		c.events.DeleteLabelValues(event, repository.Name, repository.Namespace)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for user := range c.wants {
+		if user.repository == repository {
+			c.leave(user)
+		}
 	}
 }
 
@@ -156,9 +208,10 @@ func (c *Indexes) Start(ctx context.Context) error {
 func (c *Indexes) purge() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for digest, k := range c.kept {
-		if c.config.Now().Sub(k.used) > c.config.TTL {
-			c.drop(digest)
+	now := c.config.Now()
+	for user, digest := range c.wants {
+		if now.Sub(c.kept[digest].users[user]) > c.config.TTL {
+			c.leave(user)
 		}
 	}
 }

@@ -7,11 +7,13 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -52,19 +54,32 @@ func (b *sourceBed) quiet(t *testing.T, obj source, asked func() int) {
 	}
 }
 
-// settle waits until nothing about an object has changed for a while.
+// settle waits until nothing about an object has changed for a while. Events come behind the status, and on a busy machine long
+// behind: the one about the artifact is waited for.
 func (b *sourceBed) settle(t *testing.T, obj source) {
 	t.Helper()
 	var last string
+	deadline := time.Now().Add(30 * time.Second)
 	for same := 0; same < 10; same++ {
 		if err := b.Client.Get(t.Context(), client.ObjectKeyFromObject(obj), obj); err != nil {
 			t.Fatal(err)
 		}
-		if now := obj.GetResourceVersion() + tell(b.events(t, obj)); now != last {
+		events := b.events(t, obj)
+		if now := obj.GetResourceVersion() + tell(events); now != last {
 			last, same = now, 0
+		}
+		if a := obj.GetArtifact(); a != nil && !tells(events, a.Revision) && time.Now().Before(deadline) {
+			same = 0
 		}
 		time.Sleep(25 * time.Millisecond)
 	}
+}
+
+// tells reports whether an event is about a revision.
+func tells(events []corev1.Event, revision string) bool {
+	return slices.ContainsFunc(events, func(e corev1.Event) bool {
+		return e.Annotations[sourcev1.GroupVersion.Group+"/revision"] == revision
+	})
 }
 
 // writes are the controller's requests about an object, and about events of it, that change something.

@@ -130,11 +130,7 @@ func (c Config) claimed(ctx context.Context, held meta.Artifact, origin verify.O
 	if err != nil {
 		return verify.Claim{}, false
 	}
-	trusted, err := attest.NewTrustedKeys(c.Backend, c.Key.PublicPEM())
-	if err != nil {
-		return verify.Claim{}, false
-	}
-	proof, err := attest.Prove(ctx, envelope, trusted, attest.Expectation{Digest: held.Digest, Revision: held.Revision, Origin: origin})
+	proof, err := attest.Prove(ctx, envelope, attest.TrustOnly(c.Backend, c.Key), attest.Expectation{Digest: held.Digest, Revision: held.Revision, Origin: origin})
 	return proof.Claim(), err == nil
 }
 

@@ -54,11 +54,11 @@ type pieceWriter struct {
 	written []piece
 	at      int64
 	started int64
-	buffer  []byte
+	buffer  []byte // to copy old pieces; made for the first
 }
 
 func newPieceWriter(out io.Writer, digest hash.Hash) *pieceWriter {
-	return &pieceWriter{out: out, digest: digest, check: crc64.New(crc64.MakeTable(crc64.ECMA)), buffer: make([]byte, 256<<10)}
+	return &pieceWriter{out: out, digest: digest, check: crc64.New(crc64.MakeTable(crc64.ECMA))}
 }
 
 // key is that of a piece with these items; zero if one of them cannot tell its content.
@@ -105,6 +105,9 @@ func (w *pieceWriter) reuse(ctx context.Context, key pieceKey) (bool, error) {
 	}
 	if ctx.Err() != nil {
 		return false, context.Cause(ctx)
+	}
+	if w.buffer == nil {
+		w.buffer = make([]byte, 256<<10)
 	}
 	w.begin()
 	n, err := io.CopyBuffer(struct{ io.Writer }{w}, io.NewSectionReader(w.old, p.at, p.size), w.buffer)

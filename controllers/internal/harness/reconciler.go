@@ -4,11 +4,13 @@ package harness
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
@@ -213,14 +215,23 @@ func (r *Reconciler[T, W]) afterConflict(ctx context.Context, obj T) (T, error) 
 }
 
 func (r *Reconciler[T, W]) patchFinalizer(ctx context.Context, obj T, change func(client.Object, string) bool) (T, error) {
-	base := obj.DeepCopyObject().(T)
 	if !change(obj, Finalizer) {
 		return obj, nil
 	}
-	patch := client.MergeFromWithOptions(base, client.MergeFromWithOptimisticLock{})
-	if err := r.deps.Client.Patch(ctx, obj, patch, client.FieldOwner(r.config.FieldManager)); err != nil {
+	data, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"finalizers": obj.GetFinalizers(), "resourceVersion": obj.GetResourceVersion()},
+	})
+	if err != nil {
 		return obj, fmt.Errorf("set finalizer: %w", err)
 	}
+	head, err := status.Head(r.deps.Client, obj)
+	if err != nil {
+		return obj, fmt.Errorf("set finalizer: %w", err)
+	}
+	if err := r.deps.Client.Patch(ctx, head, client.RawPatch(types.MergePatchType, data), client.FieldOwner(r.config.FieldManager)); err != nil {
+		return obj, fmt.Errorf("set finalizer: %w", err)
+	}
+	obj.SetResourceVersion(head.GetResourceVersion()) // nothing else has changed
 	r.versions.wrote(client.ObjectKeyFromObject(obj), obj.GetResourceVersion())
 	return obj, nil
 }

@@ -12,6 +12,7 @@ import (
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
@@ -26,7 +27,7 @@ const attempts = 4
 // Writer sends statuses to the API server.
 type Writer struct {
 	// Client sends the patch.
-	Client client.StatusClient
+	Client client.Client
 	// Reader reads past any cache, after a conflict.
 	Reader client.Reader
 	// Owner is the field manager (spec rows S-11 and K-43).
@@ -69,10 +70,10 @@ func (w Writer) Write(ctx context.Context, base, obj client.Object) (bool, error
 	}
 	version := obj.GetResourceVersion()
 	for range attempts {
-		target := blank(obj)
-		err = w.send(ctx, target, patch, version)
+		var written string
+		written, err = w.send(ctx, obj, patch, version)
 		if err == nil {
-			obj.SetResourceVersion(target.GetResourceVersion())
+			obj.SetResourceVersion(written)
 			return true, nil
 		}
 		if !apierrors.IsConflict(err) {
@@ -85,12 +86,30 @@ func (w Writer) Write(ctx context.Context, base, obj client.Object) (bool, error
 	return false, fmt.Errorf("write status: gave up after %d conflicts: %w", attempts, ErrStale)
 }
 
-func (w Writer) send(ctx context.Context, target client.Object, patch []byte, version string) error {
+// send sends a patch for the version of the object that it was made for, and returns the version that it made.
+func (w Writer) send(ctx context.Context, obj client.Object, patch []byte, version string) (string, error) {
 	data, err := withVersion(patch, version)
 	if err != nil {
-		return err
+		return "", err
 	}
-	return w.Client.Status().Patch(ctx, target, client.RawPatch(types.MergePatchType, data), client.FieldOwner(w.Owner))
+	target, err := Head(w.Client, obj)
+	if err != nil {
+		return "", err
+	}
+	err = w.Client.Status().Patch(ctx, target, client.RawPatch(types.MergePatchType, data), client.FieldOwner(w.Owner))
+	return target.GetResourceVersion(), err
+}
+
+// Head names an object to a client without its content: the answer to a patch of it is its metadata, which is all that anybody
+// wants of an object that is at hand.
+func Head(c client.Client, obj client.Object) (*metav1.PartialObjectMetadata, error) {
+	gvk, err := c.GroupVersionKindFor(obj)
+	if err != nil {
+		return nil, fmt.Errorf("kind of %T: %w", obj, err)
+	}
+	head := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: obj.GetNamespace(), Name: obj.GetName()}}
+	head.SetGroupVersionKind(gvk)
+	return head, nil
 }
 
 // rebase returns the version on the server, provided that its status is still that of base.
@@ -112,28 +131,25 @@ func (w Writer) rebase(ctx context.Context, base client.Object) (string, error) 
 	return live.GetResourceVersion(), nil
 }
 
-// blank returns an empty object with the type and name of obj. What the API server answers is decoded into it: decoding
-// into an object in use would leave the fields that the answer lacks.
+// blank returns an empty object of the type of obj. What the API server answers is decoded into it: decoding into an object in use
+// would leave the fields that the answer lacks.
 func blank(obj client.Object) client.Object {
-	out := reflect.New(reflect.TypeOf(obj).Elem()).Interface().(client.Object)
-	out.SetName(obj.GetName())
-	out.SetNamespace(obj.GetNamespace())
-	return out
+	return reflect.New(reflect.TypeOf(obj).Elem()).Interface().(client.Object)
 }
 
-// document returns the JSON of an object with nothing but its status.
+// document returns the JSON of an object with nothing but its status, without encoding the rest of it.
 func document(obj client.Object) ([]byte, error) {
-	full, err := json.Marshal(obj)
+	status := reflect.Indirect(reflect.ValueOf(obj)).FieldByName("Status")
+	if !status.IsValid() {
+		return nil, fmt.Errorf("%T has no status", obj)
+	}
+	doc, err := json.Marshal(struct {
+		Status any `json:"status"`
+	}{status.Interface()})
 	if err != nil {
-		return nil, fmt.Errorf("encode %T: %w", obj, err)
+		return nil, fmt.Errorf("encode status of %T: %w", obj, err)
 	}
-	var doc struct {
-		Status json.RawMessage `json:"status,omitempty"`
-	}
-	if err := json.Unmarshal(full, &doc); err != nil {
-		return nil, fmt.Errorf("decode %T: %w", obj, err)
-	}
-	return json.Marshal(doc)
+	return doc, nil
 }
 
 // withVersion adds the resource version to a patch, which makes the API server refuse it on any other version.

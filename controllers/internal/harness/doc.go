@@ -27,7 +27,7 @@
 // A stage never waits for something that is watched. It returns a fault of kind fault.Wait, which frees the worker, and
 // the controller's watch runs the object again (weakness W8).
 //
-// A status is written at the end of a run, when it differs from the one on the server. It is written in between only when
-// the run does new work (a new generation, a new request, or [Notes.NewWork]) at each stage that has a Phase, and before a
-// stage with Persist. A run that finds nothing to do writes nothing and says nothing.
+// A status is written at the end of a run, when it differs from the one on the server. In between it is written before a
+// stage with Persist, and once the run has gone on for Config.Quiet and does new work (a new generation, a new request, or
+// [Notes.NewWork]): then with the Phase of the stage. A run that finds nothing to do writes nothing and says nothing.
 package harness

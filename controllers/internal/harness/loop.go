@@ -49,8 +49,8 @@ type Stage[T Object, W any] struct {
 	Fails string
 	// Reason is the reason of a failure that brings none of its own. Required.
 	Reason string
-	// Phase, if set, tells what the stage is about to do. It is written to the status, as the message of Reconciling,
-	// before Run, provided that this run does new work. An empty phase is not announced.
+	// Phase, if set, tells what the stage is about to do, and those after it that have none. It is written to the status, as the
+	// message of Reconciling, beside Run, provided that this run does new work and takes a while. An empty phase is not announced.
 	Phase func(obj T, w *W) string
 	// Persist says whether what earlier stages put into the status must be on the server before Run, for example an
 	// inventory before the first write. A status that is already there is not written again. Nil means that it need not.

@@ -5,6 +5,7 @@ package harness_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -70,6 +71,7 @@ type bench struct {
 	deps    harness.Deps
 	events  *heard
 	metrics *prometheus.Registry
+	quiet   time.Duration
 	subject reconcile.Reconciler
 }
 
@@ -98,7 +100,7 @@ func setUp(t *testing.T, change func(b *bench)) *bench {
 		},
 	}
 	change(b)
-	r, err := harness.New(b.loop, b.deps, harness.Config{FieldManager: "source-controller", JitterPercent: 5})
+	r, err := harness.New(b.loop, b.deps, harness.Config{FieldManager: "source-controller", JitterPercent: 5, Quiet: b.quiet})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,11 +257,23 @@ func TestLifeOfAnObject(t *testing.T) {
 	}
 }
 
+// shown waits, as a stage that takes its time, until the status tells of it, and returns the conditions.
+func (b *bench) shown(phase string) (seen []short) {
+	b.t.Helper()
+	b.eventually("shown as "+phase, func(o *repository) bool {
+		seen = conditions(o)
+		return slices.Contains(seen, short{"Reconciling", "True", "Progressing", phase})
+	})
+	return seen
+}
+
 func TestNewWorkIsShownWhileItGoesOn(t *testing.T) {
 	t.Parallel()
 	var seen []short
+	var outcome error
 	var b *bench
 	b = setUp(t, func(b *bench) {
+		b.quiet = 50 * time.Millisecond
 		b.loop.Stages = []stage{
 			{Name: "resolve", Reason: "R", Run: func(_ context.Context, _ *repository, w *work) error {
 				w.NewWork()
@@ -268,8 +282,13 @@ func TestNewWorkIsShownWhileItGoesOn(t *testing.T) {
 			}},
 			{
 				Name: "fetch", Reason: "R", Phase: func(*repository, *work) string { return "fetching" },
-				Run: func(context.Context, *repository, *work) error { seen = conditions(b.get()); return nil },
+				Run: func(context.Context, *repository, *work) error { return nil },
 			},
+			{Name: "store", Reason: "R", Run: func(_ context.Context, o *repository, _ *work) error {
+				o.Status.ObservedSparseCheckout = []string{"stored"}
+				seen = b.shown("fetching") // it has no phase of its own
+				return outcome
+			}},
 		}
 	})
 	if _, err := b.reconcile(); err != nil {
@@ -283,15 +302,89 @@ func TestNewWorkIsShownWhileItGoesOn(t *testing.T) {
 	if diff := cmp.Diff(want, seen); diff != "" {
 		t.Errorf("conditions of a new object during the run (-want +got):\n%s", diff)
 	}
-	b.wantConditions(short{"Ready", "True", "Succeeded", "stored artifact"})
+	object := b.wantConditions(short{"Ready", "True", "Succeeded", "stored artifact"})
+	if diff := cmp.Diff([]string{"stored"}, object.Status.ObservedSparseCheckout); diff != "" {
+		t.Errorf("what the run put into the status meanwhile (-want +got):\n%s", diff)
+	}
 
 	// The same on an object that is ready: Ready does not flap.
-	if _, err := b.reconcile(); err != nil {
-		t.Fatal(err)
+	outcome = errors.New("refused")
+	if _, err := b.reconcile(); err == nil {
+		t.Fatal("no error")
 	}
 	want[1] = short{"Ready", "True", "Succeeded", "stored artifact"}
 	if diff := cmp.Diff(want, seen); diff != "" {
 		t.Errorf("conditions of a ready object during the run (-want +got):\n%s", diff)
+	}
+	b.wantConditions(
+		short{"Reconciling", "True", "ProgressingWithRetry", "refused"}, short{"Ready", "False", "R", "refused"},
+		short{"ArtifactOutdated", "True", "NewRevision", "new upstream revision"},
+	)
+}
+
+// TestWorkThatIsSoonDoneIsNotShown: one write tells of the outcome, and none where that is what the status says already.
+func TestWorkThatIsSoonDoneIsNotShown(t *testing.T) {
+	t.Parallel()
+	var seen []short
+	var b *bench
+	b = setUp(t, func(b *bench) {
+		b.quiet = time.Hour
+		b.loop.Stages = []stage{{
+			Name: "fetch", Reason: "R", Phase: func(*repository, *work) string { return "fetching" },
+			Run: func(_ context.Context, _ *repository, w *work) error {
+				w.NewWork()
+				seen = conditions(b.get())
+				return nil
+			},
+		}}
+	})
+	if _, err := b.reconcile(); err != nil {
+		t.Fatal(err)
+	}
+	if len(seen) > 0 {
+		t.Errorf("conditions during the first run: %v", seen)
+	}
+	before := b.wantConditions(short{"Ready", "True", "Succeeded", "stored artifact"})
+	b.patch(`{"spec":{"interval":"2h"}}`)
+	if _, err := b.reconcile(); err != nil {
+		t.Fatal(err)
+	}
+	after := b.wantConditions(short{"Ready", "True", "Succeeded", "stored artifact"})
+	if want := conditions(before); !slices.Equal(want, seen) {
+		t.Errorf("conditions while a new generation is worked on: %v", seen)
+	}
+	if after.Status.ObservedGeneration != 2 || after.Status.Conditions[0].ObservedGeneration != 2 {
+		t.Errorf("observed generation %d, of Ready %d", after.Status.ObservedGeneration, after.Status.Conditions[0].ObservedGeneration)
+	}
+}
+
+// TestStatusThatMovesWhileWorkIsShown: what the run decides on a status that is no longer there is void, whenever that is noticed.
+func TestStatusThatMovesWhileWorkIsShown(t *testing.T) {
+	t.Parallel()
+	var b *bench
+	b = setUp(t, func(b *bench) {
+		b.quiet = 200 * time.Millisecond
+		b.loop.Stages = []stage{{
+			Name: "fetch", Reason: "R", Phase: func(*repository, *work) string { return "fetching" },
+			Run: func(ctx context.Context, _ *repository, _ *work) error {
+				patch := client.RawPatch(types.MergePatchType, []byte(`{"status":{"observedIgnore":"theirs"}}`))
+				if err := b.admin.Status().Patch(ctx, b.get(), patch); err != nil {
+					return err
+				}
+				time.Sleep(2 * b.quiet)
+				return nil
+			},
+		}}
+	})
+	if _, err := b.reconcile(); !errors.Is(err, status.ErrStale) {
+		t.Errorf("Reconcile() = %v, want ErrStale", err)
+	}
+	object := b.get()
+	if got := object.Status.ObservedIgnore; got == nil || *got != "theirs" {
+		t.Errorf("observedIgnore = %v", got)
+	}
+	if status.Is(object.Status.Conditions, "Ready", metav1.ConditionTrue) {
+		t.Error("the outcome is told")
 	}
 }
 

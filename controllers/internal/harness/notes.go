@@ -46,7 +46,7 @@ func (n *Notes) SetMetadata(key, value string) {
 }
 
 // NewWork notes that the run has found something to do that the object's generation does not show: a new revision, or
-// an artifact that is gone. From here on the phases of the stages are written to the status.
+// an artifact that is gone. From here on the phases of the stages are announced.
 func (n *Notes) NewWork() { n.newWork = true }
 
 func (n *Notes) notes() *Notes { return n }

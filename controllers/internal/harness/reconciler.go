@@ -26,6 +26,7 @@ const (
 	DefaultMinRetryDelay = 750 * time.Millisecond
 	DefaultMaxRetryDelay = 15 * time.Minute
 	DefaultSafety        = 5 * time.Minute
+	DefaultQuiet         = time.Second
 )
 
 // writeTimeout bounds each write to the API server, which is not part of the run's own time.
@@ -63,13 +64,16 @@ type Config struct {
 	// Safety is when an object that waits for a watch runs anyway; zero means DefaultSafety. Upstream polls here, every
 	// --requeue-dependency.
 	Safety time.Duration
+	// Quiet is how long a run may go on before the status tells what it does; zero means DefaultQuiet. Most runs end before, and cost
+	// a write less.
+	Quiet time.Duration
 }
 
 func (c Config) withDefaults() (Config, error) {
 	if c.FieldManager == "" {
 		return c, errors.New("harness: no field manager")
 	}
-	if c.JitterPercent < 0 || c.JitterPercent > 100 || c.MinRetryDelay < 0 || c.MaxRetryDelay < 0 || c.Safety < 0 {
+	if c.JitterPercent < 0 || c.JitterPercent > 100 || c.MinRetryDelay < 0 || c.MaxRetryDelay < 0 || c.Safety < 0 || c.Quiet < 0 {
 		return c, errors.New("harness: jitter or delay out of range")
 	}
 	if c.MinRetryDelay == 0 {
@@ -83,6 +87,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Safety == 0 {
 		c.Safety = DefaultSafety
+	}
+	if c.Quiet == 0 {
+		c.Quiet = DefaultQuiet
 	}
 	return c, nil
 }
@@ -268,7 +275,7 @@ func (r *Reconciler[T, W]) rest(ctx context.Context, req reconcile.Request, obj 
 	run := r.newRun(req, obj)
 	run.base = obj.DeepCopyObject().(T)
 	r.loop.Reset(obj)
-	if err := run.write(ctx); err != nil {
+	if err := run.write(ctx, obj); err != nil {
 		return reconcile.Result{}, run.lost(err)
 	}
 	if _, err := r.patchFinalizer(ctx, obj, controllerutil.RemoveFinalizer); err != nil {

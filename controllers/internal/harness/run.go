@@ -32,20 +32,33 @@ type run[T Object, W any] struct {
 	notes  *Notes
 	passed []string // the failure conditions of the stages that went well
 	phase  string   // what was announced last; a stage without a phase of its own goes on with it
+	start  time.Time
+	hint   *announcement[T] // what is written beside the stages, if they take a while
+}
+
+// announcement is a status that says that work has begun, on its way to the server.
+type announcement[T Object] struct {
+	obj     T
+	timer   *time.Timer
+	written chan struct{} // closed when the write is over
+	err     error         // of the write
 }
 
 func (r *Reconciler[T, W]) newRun(req reconcile.Request, obj T) *run[T, W] {
 	return &run[T, W]{
 		Reconciler: r, req: req, obj: obj, base: obj.DeepCopyObject().(T), before: obj.GetConditions(), notes: &Notes{},
+		start: r.deps.Now(),
 	}
 }
 
 // run takes the object through the stages and records what came of it.
 func (r *Reconciler[T, W]) run(ctx context.Context, req reconcile.Request, obj T) (reconcile.Result, error) {
-	start := r.deps.Now()
-	defer func() { r.deps.Metrics.observe(r.loop.Kind, req.NamespacedName, r.deps.Now().Sub(start)) }()
 	run := r.newRun(req, obj)
+	defer func() { r.deps.Metrics.observe(r.loop.Kind, req.NamespacedName, r.deps.Now().Sub(run.start)) }()
 	v, err := run.stages(ctx)
+	if failed := run.hush(); err == nil {
+		err = failed
+	}
 	if err != nil {
 		return reconcile.Result{}, run.lost(err)
 	}
@@ -179,30 +192,70 @@ func (r *run[T, W]) succeed(ctx context.Context, w *W, how error) Verdict {
 	return v
 }
 
-// announce writes the status before a stage, if the stage asks for it: its phase when there is new work, and whatever
-// earlier stages put into the status when the stage must find it persisted. Where neither would say anything new, nothing is
-// written.
+// announce tells what a stage is about to do. What earlier stages put into the status is written before the stage, if it must
+// find that persisted. A phase of new work alone can wait: it is written beside the stages once the run has gone on for
+// Config.Quiet, and most have ended by then.
 func (r *run[T, W]) announce(ctx context.Context, s Stage[T, W], w *W) error {
-	said := false
+	phase := ""
 	if s.Phase != nil && r.notes.newWork {
-		phase := s.Phase(r.obj, w)
-		said = phase != ""
+		phase = s.Phase(r.obj, w)
 		r.phase = cmp.Or(phase, r.phase)
 	}
-	if !said && s.Persist != nil && s.Persist(r.obj, w) {
-		patch, err := status.Plan(r.base, r.obj)
-		if err != nil || patch == nil {
-			return err
-		}
-		said, r.notes.newWork = true, true
-	}
-	if !said {
+	persist := s.Persist != nil && s.Persist(r.obj, w)
+	if phase == "" && !persist {
 		return nil
 	}
+	if err := r.hush(); err != nil {
+		return err
+	}
+	if persist {
+		patch, err := status.Plan(r.base, r.obj)
+		if err != nil {
+			return err
+		}
+		if patch != nil {
+			r.notes.newWork = true
+			r.begin(r.obj)
+			return r.write(ctx, r.obj)
+		}
+	}
+	if phase != "" {
+		r.later(ctx)
+	}
+	return nil
+}
+
+// later writes beside the stages that work has begun, as it looks now: the stages go on with the object. Nothing else touches what
+// is known of the server before hush.
+func (r *run[T, W]) later(ctx context.Context) {
+	a := &announcement[T]{obj: r.obj.DeepCopyObject().(T), written: make(chan struct{})}
+	r.begin(a.obj)
+	a.timer = time.AfterFunc(r.config.Quiet-r.deps.Now().Sub(r.start), func() {
+		defer close(a.written)
+		a.err = r.write(ctx, a.obj)
+	})
+	r.hint = a
+}
+
+// hush keeps an announcement from being written, or waits for it where that has begun already.
+func (r *run[T, W]) hush() error {
+	a := r.hint
+	r.hint = nil
+	if a == nil || a.timer.Stop() {
+		return nil
+	}
+	<-a.written
+	if a.err == nil {
+		r.obj.SetConditions(a.obj.GetConditions())
+		r.obj.SetResourceVersion(a.obj.GetResourceVersion())
+	}
+	return a.err
+}
+
+// begin puts into an object that work on it has begun.
+func (r *run[T, W]) begin(obj T) {
 	m := r.moment()
-	list := note(r.obj.GetConditions(), r.notes, m)
-	r.obj.SetConditions(begin(list, cmp.Or(r.phase, inProgress), m))
-	return r.write(ctx)
+	obj.SetConditions(begin(note(obj.GetConditions(), r.notes, m), cmp.Or(r.phase, inProgress), m))
 }
 
 // conclude records a verdict: events first, because a run that is repeated after a failed write repeats them, while an
@@ -214,7 +267,7 @@ func (r *run[T, W]) conclude(ctx context.Context, v Verdict) (reconcile.Result, 
 	r.emit(ctx, v.Event)
 	r.deps.Metrics.count(r.loop.Kind, v.Outcome)
 	r.settle(v)
-	if err := r.write(ctx); err != nil {
+	if err := r.write(ctx, r.obj); err != nil {
 		return reconcile.Result{}, r.lost(err)
 	}
 	return r.requeue(ctx, v)
@@ -248,16 +301,16 @@ func (r *run[T, W]) emit(ctx context.Context, last *events.Event) {
 	}
 }
 
-// write brings the status to the server, also while the process stops: what was done must not be forgotten.
-func (r *run[T, W]) write(ctx context.Context) error {
+// write brings a status of the object to the server, also while the process stops: what was done must not be forgotten.
+func (r *run[T, W]) write(ctx context.Context, obj T) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
-	wrote, err := r.writer.Write(ctx, r.base, r.obj)
+	wrote, err := r.writer.Write(ctx, r.base, obj)
 	if err != nil || !wrote {
 		return err
 	}
-	r.base = r.obj.DeepCopyObject().(T)
-	r.versions.wrote(r.req.NamespacedName, r.obj.GetResourceVersion())
+	r.base = obj.DeepCopyObject().(T)
+	r.versions.wrote(r.req.NamespacedName, obj.GetResourceVersion())
 	return nil
 }
 

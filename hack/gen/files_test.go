@@ -78,3 +78,22 @@ func TestStaleNamesTheFiles(t *testing.T) {
 		t.Error("a difference went unreported")
 	}
 }
+
+func TestLabel(t *testing.T) {
+	const body = "---\nmetadata:\n  annotations:\n    a: b\n  name: buckets.source.toolkit.fluxcd.io\nspec:\n  name: x\n"
+	got, err := label("source.toolkit.fluxcd.io_buckets.yaml", []byte(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "---\nmetadata:\n  annotations:\n    a: b\n  labels:\n    app.kubernetes.io/component: source-controller\n" +
+		"    app.kubernetes.io/part-of: flux\n    app.kubernetes.io/version: " + fluxVersion +
+		"\n  name: buckets.source.toolkit.fluxcd.io\nspec:\n  name: x\n"
+	if diff := cmp.Diff(want, string(got)); diff != "" {
+		t.Errorf("labelled (-want +got):\n%s", diff)
+	}
+	for name, other := range map[string]string{"labels of its own": string(got), "no name": "metadata: {name: x}\n"} {
+		if _, err := label("x.yaml", []byte(other)); err == nil {
+			t.Errorf("%s: labelled all the same", name)
+		}
+	}
+}

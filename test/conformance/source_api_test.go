@@ -4,6 +4,7 @@ package conformance_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -52,6 +53,23 @@ func testSourceAPI(t *testing.T, b *sourceBed) {
 			}
 		})
 	}
+	t.Run("definitions are found by their label", func(t *testing.T) { // as "flux check" looks for them
+		var list apiextensionsv1.CustomResourceDefinitionList
+		if err := b.Client.List(t.Context(), &list, client.MatchingLabels{"app.kubernetes.io/part-of": "flux"}); err != nil {
+			t.Fatal(err)
+		}
+		var kinds []string
+		for _, crd := range list.Items {
+			if crd.Spec.Group == sourcev1.GroupVersion.Group && crd.Labels["app.kubernetes.io/version"] != "" {
+				kinds = append(kinds, crd.Spec.Names.Kind)
+			}
+		}
+		slices.Sort(kinds)
+		want := []string{"Bucket", "ExternalArtifact", "GitRepository", "HelmChart", "HelmRepository", "OCIRepository"}
+		if diff := cmp.Diff(want, kinds); diff != "" {
+			t.Errorf("kinds (-want +got):\n%s", diff)
+		}
+	})
 	for name, tc := range map[string]struct {
 		kind, spec string
 		// refused is what the refusal names; empty when the object is accepted.

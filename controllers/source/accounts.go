@@ -21,6 +21,7 @@ import (
 	"sluice.dev/sluice/impersonation/rbac"
 	"sluice.dev/sluice/internal/cloud"
 	"sluice.dev/sluice/internal/fault"
+	"sluice.dev/sluice/internal/transport"
 )
 
 // Accounts lets sources log in to clouds as ServiceAccounts of their namespace (spec rows S-21 and S-22). The controller has no identity
@@ -56,19 +57,28 @@ type workload struct {
 	annotations map[string]string
 }
 
+// login says who wants to act at a cloud: a source of a namespace, which may name a ServiceAccount, and has its way there.
+type login struct {
+	namespace, account, provider string
+	proxy                        transport.Proxy
+}
+
 // workload returns as whom a source acts at a cloud: the ServiceAccount that it names, else the operator's default.
-func (c Config) workload(ctx context.Context, namespace, name, provider string) (workload, error) {
-	a := c.Accounts
+func (c Config) workload(ctx context.Context, l login) (workload, error) {
+	a, name := c.Accounts, l.account
 	switch {
 	case !a.Enabled && name != "":
 		return workload{}, fault.New(fault.Invalid, meta.FeatureGateDisabledReason,
 			"to use %s, enable the feature gate ObjectLevelWorkloadIdentity in the controller", accountField)
 	case !a.Enabled || cmp.Or(name, a.Default) == "":
 		return workload{}, fault.New(fault.Invalid, sourcev1.InvalidProviderConfigurationReason,
-			"spec.provider %q needs %s: the controller has no identity of its own there, so name a ServiceAccount that has one", provider, accountField)
+			"spec.provider %q needs %s: the controller has no identity of its own there, so name a ServiceAccount that has one", l.provider, accountField)
 	}
-	id, err := impersonation.Resolve(account{namespace, cmp.Or(name, a.Default)}, a.Lockdown)
+	id, err := impersonation.Resolve(account{l.namespace, cmp.Or(name, a.Default)}, a.Lockdown)
 	if err != nil {
+		return workload{}, err
+	}
+	if a.Clouds, err = a.Clouds.Through(l.proxy); err != nil {
 		return workload{}, err
 	}
 	var sa corev1.ServiceAccount

@@ -26,6 +26,8 @@ type bucketRun struct {
 	client *bucket.Client
 	hold   *bucket.Hold
 	index  bucket.Index
+	// refused, where it is set, is told that the store does not accept the credential.
+	refused func()
 }
 
 // close gives back connections and files.

@@ -7,6 +7,7 @@ import (
 	"crypto"
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
 	"net/url"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"sluice.dev/sluice/internal/cloud"
 	"sluice.dev/sluice/internal/fault"
 	"sluice.dev/sluice/internal/fips"
+	"sluice.dev/sluice/internal/transport"
 )
 
 // The resources of the clouds' stores, for which tokens are.
@@ -26,7 +28,7 @@ const (
 )
 
 // awsBucket reads S3 with the access key of a Secret, or as a role of AWS.
-func (c Config) awsBucket(ctx context.Context, obj *sourcev1.Bucket) (bucket.Service, error) {
+func (c Config) awsBucket(ctx context.Context, obj *sourcev1.Bucket, proxy transport.Proxy) (bucket.Service, error) {
 	if obj.Spec.SecretRef != nil {
 		return c.keyBucket(ctx, obj)
 	}
@@ -43,7 +45,7 @@ func (c Config) awsBucket(ctx context.Context, obj *sourcev1.Bucket) (bucket.Ser
 			return nil, err
 		}
 	}
-	w, err := c.workload(ctx, obj.Namespace, obj.Spec.ServiceAccountName, obj.Spec.Provider)
+	w, err := c.workload(ctx, login{obj.Namespace, obj.Spec.ServiceAccountName, obj.Spec.Provider, proxy})
 	if err != nil {
 		return nil, err
 	}
@@ -79,10 +81,10 @@ func stsRegion(sts *sourcev1.BucketSTSSpec) (cloud.Region, error) {
 }
 
 // googleBucket reads Google Cloud Storage with the key of a Secret, or as an identity of Google Cloud.
-func (c Config) googleBucket(ctx context.Context, obj *sourcev1.Bucket) (bucket.Service, error) {
+func (c Config) googleBucket(ctx context.Context, obj *sourcev1.Bucket, proxy transport.Proxy) (bucket.Service, error) {
 	config := bucket.TokenConfig{Endpoint: obj.Spec.Endpoint, Bucket: obj.Spec.BucketName}
 	if obj.Spec.SecretRef == nil {
-		w, err := c.workload(ctx, obj.Namespace, obj.Spec.ServiceAccountName, obj.Spec.Provider)
+		w, err := c.workload(ctx, login{obj.Namespace, obj.Spec.ServiceAccountName, obj.Spec.Provider, proxy})
 		if err != nil {
 			return nil, err
 		}
@@ -101,8 +103,12 @@ func (c Config) googleBucket(ctx context.Context, obj *sourcev1.Bucket) (bucket.
 	if err != nil {
 		return nil, fault.New(fault.Retry, sourcev1.AuthenticationFailedReason, "secret '%s/%s': entry %q: %w", obj.Namespace, obj.Spec.SecretRef.Name, "serviceaccount", err)
 	}
+	clouds, err := c.Accounts.Clouds.Through(proxy)
+	if err != nil {
+		return nil, err
+	}
 	config.Token = c.keptToken(obj, document, func(ctx context.Context) (cloud.Token, error) {
-		return c.Accounts.Clouds.GoogleKeyToken(ctx, key, googleReadOnly, c.Backend)
+		return clouds.GoogleKeyToken(ctx, key, googleReadOnly, c.Backend)
 	})
 	return bucket.NewGCS(config)
 }
@@ -126,10 +132,10 @@ func (c Config) keptToken(obj *sourcev1.Bucket, secret []byte, fresh func(contex
 }
 
 // azureBucket reads Azure Blob Storage with what a Secret holds, or as an identity of Entra.
-func (c Config) azureBucket(ctx context.Context, obj *sourcev1.Bucket) (bucket.Service, error) {
+func (c Config) azureBucket(ctx context.Context, obj *sourcev1.Bucket, proxy transport.Proxy) (bucket.Service, error) {
 	config := bucket.AzureConfig{TokenConfig: bucket.TokenConfig{Endpoint: obj.Spec.Endpoint, Bucket: obj.Spec.BucketName}, Digests: c.Backend, Now: c.Now}
 	if obj.Spec.SecretRef == nil {
-		w, err := c.workload(ctx, obj.Namespace, obj.Spec.ServiceAccountName, obj.Spec.Provider)
+		w, err := c.workload(ctx, login{obj.Namespace, obj.Spec.ServiceAccountName, obj.Spec.Provider, proxy})
 		if err != nil {
 			return nil, err
 		}
@@ -140,33 +146,40 @@ func (c Config) azureBucket(ctx context.Context, obj *sourcev1.Bucket) (bucket.S
 	if err != nil {
 		return nil, err
 	}
-	if err := c.azureSecret(obj, data, &config); err != nil {
+	clouds, err := c.Accounts.Clouds.Through(proxy)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.azureSecret(obj, data, clouds, &config); err != nil {
 		return nil, err
 	}
 	return bucket.NewAzure(config)
 }
 
 // azureSecret takes the first credential that is there, in the order that Flux has.
-func (c Config) azureSecret(obj *sourcev1.Bucket, data map[string][]byte, config *bucket.AzureConfig) error {
+func (c Config) azureSecret(obj *sourcev1.Bucket, data map[string][]byte, clouds *cloud.Client, config *bucket.AzureConfig) error {
 	refuse := func(reason, format string, args ...any) error {
 		return fault.New(fault.Retry, reason, "invalid '%s' secret data: "+format, append([]any{obj.Spec.SecretRef.Name}, args...)...)
 	}
 	has := func(name string) bool { return len(data[name]) > 0 }
 	switch {
-	case has("clientId") && has("tenantId") && has("clientSecret"):
-		app, err := cloud.ParseEntraApplication(string(data["authorityHost"]), string(data["tenantId"]), string(data["clientId"]), cloud.Secret(data["clientSecret"]))
+	case has("clientId") && has("tenantId") && !has("clientSecret") && has("clientCertificate") && has("clientCertificatePassword"):
+		return refuse(sourcev1.AuthenticationFailedReason,
+			"clientCertificatePassword: an encrypted clientCertificate is not read; keep it as PEM without a password, the Secret is its lock")
+	case has("clientId") && has("tenantId") && (has("clientSecret") || has("clientCertificate")):
+		app, err := azureApplication(data)
 		if err != nil {
 			return refuse(sourcev1.AuthenticationFailedReason, "%w", err)
 		}
-		whole := strings.Join([]string{string(data["authorityHost"]), string(data["tenantId"]), string(data["clientId"]), string(data["clientSecret"])}, "\n")
-		config.Token = c.keptToken(obj, []byte(whole), func(ctx context.Context) (cloud.Token, error) {
-			return c.Accounts.Clouds.EntraApplicationToken(ctx, app, azureStorage)
+		whole := fmt.Sprintf("%q", [][]byte{
+			data["authorityHost"], data["tenantId"], data["clientId"], data["clientSecret"], data["clientCertificate"], data["clientCertificateSendChain"],
 		})
-	case has("clientId") && has("tenantId") && has("clientCertificate"):
-		return refuse(sourcev1.InvalidProviderConfigurationReason, "clientCertificate is not supported by this version: use clientSecret or a ServiceAccount")
+		config.Token = c.keptToken(obj, []byte(whole), func(ctx context.Context) (cloud.Token, error) {
+			return clouds.EntraApplicationToken(ctx, app, azureStorage, c.Backend)
+		})
 	case has("clientId"):
 		return refuse(sourcev1.InvalidProviderConfigurationReason,
-			"clientId alone asks for the identity of the machine, which no source may act as: add tenantId and clientSecret, or name a ServiceAccount")
+			"clientId alone asks for the identity of the machine, which no source may act as: add tenantId and clientSecret or clientCertificate, or name a ServiceAccount")
 	case has("accountKey"):
 		key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(string(data["accountKey"])))
 		if err != nil {
@@ -177,7 +190,20 @@ func (c Config) azureSecret(obj *sourcev1.Bucket, data map[string][]byte, config
 		config.SAS = cloud.Secret(strings.TrimSpace(string(data["sasKey"])))
 	default:
 		return refuse(sourcev1.AuthenticationFailedReason,
-			"requires 'accountKey' or 'sasKey', or 'tenantId', 'clientId' and 'clientSecret'")
+			"requires 'accountKey' or 'sasKey', or 'tenantId', 'clientId' and 'clientSecret' or 'clientCertificate'")
 	}
 	return nil
+}
+
+// azureApplication reads the application in a Secret.
+func azureApplication(data map[string][]byte) (cloud.EntraApplication, error) {
+	credential := cloud.EntraCredential{Secret: cloud.Secret(data["clientSecret"]), Certificate: data["clientCertificate"]}
+	switch chain := string(data["clientCertificateSendChain"]); chain {
+	case "1", "true":
+		credential.SendChain = true
+	case "", "0", "false":
+	default:
+		return cloud.EntraApplication{}, fmt.Errorf("clientCertificateSendChain %.16q: want true or false", chain)
+	}
+	return cloud.ParseEntraApplication(string(data["authorityHost"]), string(data["tenantId"]), string(data["clientId"]), credential)
 }

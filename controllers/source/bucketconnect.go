@@ -4,7 +4,11 @@ package source
 
 import (
 	"context"
+	"crypto"
+	"encoding/hex"
+	"fmt"
 	"strings"
+	"time"
 
 	"github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
@@ -12,6 +16,7 @@ import (
 	"sluice.dev/sluice/internal/bucket"
 	"sluice.dev/sluice/internal/cloud"
 	"sluice.dev/sluice/internal/fault"
+	"sluice.dev/sluice/internal/fips"
 	"sluice.dev/sluice/internal/transport"
 )
 
@@ -25,7 +30,7 @@ func (c Config) bucketConnect(ctx context.Context, obj *sourcev1.Bucket, r *buck
 	if config.TLS, err = c.bucketTLS(ctx, obj.Namespace, obj.Spec.CertSecretRef); err != nil {
 		return err
 	}
-	if config.Service, err = c.bucketService(ctx, obj, config.Proxy); err != nil {
+	if config.Service, err = c.bucketService(ctx, obj, r, config.Proxy); err != nil {
 		return err
 	}
 	if r.client, err = bucket.New(config); err != nil {
@@ -42,14 +47,14 @@ func (c Config) bucketTLS(ctx context.Context, namespace string, ref *meta.Local
 }
 
 // bucketService returns the dialect of the provider, with the credential (spec rows S-70 and S-71).
-func (c Config) bucketService(ctx context.Context, obj *sourcev1.Bucket, proxy transport.Proxy) (bucket.Service, error) {
+func (c Config) bucketService(ctx context.Context, obj *sourcev1.Bucket, r *bucketRun, proxy transport.Proxy) (bucket.Service, error) {
 	switch obj.Spec.Provider {
 	case sourcev1.BucketProviderAmazon:
-		return c.awsBucket(ctx, obj)
+		return c.awsBucket(ctx, obj, proxy)
 	case sourcev1.BucketProviderGoogle:
-		return c.googleBucket(ctx, obj)
+		return c.googleBucket(ctx, obj, proxy)
 	case sourcev1.BucketProviderAzure:
-		return c.azureBucket(ctx, obj)
+		return c.azureBucket(ctx, obj, proxy)
 	}
 	switch sts := obj.Spec.STS; {
 	case obj.Spec.SecretRef != nil:
@@ -57,7 +62,7 @@ func (c Config) bucketService(ctx context.Context, obj *sourcev1.Bucket, proxy t
 	case sts == nil:
 		return bucket.NewS3(c.s3(obj)) // as nobody
 	case sts.Provider == sourcev1.STSProviderLDAP:
-		return c.ldapBucket(ctx, obj, proxy)
+		return c.ldapBucket(ctx, obj, r, proxy)
 	default:
 		return nil, fault.New(fault.Invalid, sourcev1.InvalidSTSConfigurationReason,
 			"STS provider '%s' is not supported for '%s' bucket provider", sts.Provider, sourcev1.BucketProviderGeneric)
@@ -90,8 +95,9 @@ func (c Config) keyBucket(ctx context.Context, obj *sourcev1.Bucket) (bucket.Ser
 	return bucket.NewS3(config)
 }
 
-// ldapBucket reads a store with an access key that its token service gives to who is in a directory.
-func (c Config) ldapBucket(ctx context.Context, obj *sourcev1.Bucket, proxy transport.Proxy) (bucket.Service, error) {
+// ldapBucket reads a store with an access key that its token service gives to who is in a directory. The key is kept for as long as it
+// is good, unless the store refuses it before.
+func (c Config) ldapBucket(ctx context.Context, obj *sourcev1.Bucket, r *bucketRun, proxy transport.Proxy) (bucket.Service, error) {
 	sts := obj.Spec.STS
 	data, err := c.secretData(ctx, obj.Namespace, sts.SecretRef)
 	if err != nil {
@@ -106,11 +112,26 @@ func (c Config) ldapBucket(ctx context.Context, obj *sourcev1.Bucket, proxy tran
 	if service.TLS, err = c.bucketTLS(ctx, obj.Namespace, sts.CertSecretRef); err != nil {
 		return nil, err
 	}
-	cred, _, err := service.Credential(ctx)
+	key, err := c.ldapKey(obj.Namespace, service)
 	if err != nil {
 		return nil, err
 	}
+	cred, err := kept(ctx, c.Accounts.Kept, key, func() (cloud.AWSCredential, time.Time, error) { return service.Credential(ctx) })
+	if err != nil {
+		return nil, err
+	}
+	r.refused = func() { c.Accounts.Kept.forget(key) }
 	config := c.s3(obj)
 	config.Credential = func(context.Context) (cloud.AWSCredential, error) { return cred, nil }
 	return bucket.NewS3(config)
+}
+
+// ldapKey names an access key by everything that it was got with, and for whose namespace.
+func (c Config) ldapKey(namespace string, l bucket.LDAP) (string, error) {
+	text := fmt.Sprintf("%q", []string{
+		namespace, l.Endpoint, l.Username, string(l.Password), string(l.TLS.CA), string(l.TLS.Cert), string(l.TLS.Key),
+		l.Proxy.String(), l.Proxy.Username, l.Proxy.Password,
+	})
+	sum, err := fips.Sum(c.Backend, crypto.SHA256, []byte(text))
+	return "ldap " + hex.EncodeToString(sum), err
 }

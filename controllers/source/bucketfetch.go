@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net/http"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -43,6 +44,9 @@ func (c Config) bucketList(ctx context.Context, obj *sourcev1.Bucket, r *bucketR
 func (c Config) bucketIndex(ctx context.Context, obj *sourcev1.Bucket, r *bucketRun) error {
 	listed, err := r.client.List(ctx)
 	if err != nil {
+		if e, ok := errors.AsType[*bucket.Error](err); ok && e.Status == http.StatusForbidden && r.refused != nil {
+			r.refused()
+		}
 		return err
 	}
 	text, err := bucketRules(ctx, obj, r, listed)

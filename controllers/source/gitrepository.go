@@ -96,11 +96,11 @@ func (c Config) gitConnect(ctx context.Context, obj *sourcev1.GitRepository, r *
 		}
 		r.trust = trust
 	}
-	auth, err := c.gitAuth(ctx, obj)
+	proxy, err := c.proxy(ctx, obj.Namespace, obj.Spec.ProxySecretRef)
 	if err != nil {
 		return err
 	}
-	proxy, err := c.proxy(ctx, obj.Namespace, obj.Spec.ProxySecretRef)
+	auth, err := c.gitAuth(ctx, obj, proxy)
 	if err != nil {
 		return err
 	}

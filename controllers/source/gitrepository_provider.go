@@ -19,13 +19,14 @@ import (
 	"sluice.dev/sluice/internal/fips"
 	"sluice.dev/sluice/internal/git"
 	"sluice.dev/sluice/internal/github"
+	"sluice.dev/sluice/internal/transport"
 )
 
 // azureDevOps is the application of Azure DevOps at Entra, whatever the organization.
 const azureDevOps = "499b84ac-1321-427f-aa17-267ca6975798"
 
 // gitAuth returns as whom a repository is read, by its provider (spec rows S-31 to S-34).
-func (c Config) gitAuth(ctx context.Context, obj *sourcev1.GitRepository) (git.Auth, error) {
+func (c Config) gitAuth(ctx context.Context, obj *sourcev1.GitRepository, proxy transport.Proxy) (git.Auth, error) {
 	data, err := c.secretData(ctx, obj.Namespace, obj.Spec.SecretRef)
 	if err != nil {
 		return git.Auth{}, err
@@ -38,11 +39,11 @@ func (c Config) gitAuth(ctx context.Context, obj *sourcev1.GitRepository) (git.A
 		}
 		return git.AuthFromSecret(obj.Spec.URL, data, c.FIPS)
 	case sourcev1.GitProviderAzure:
-		return c.azureAuth(ctx, obj, data)
+		return c.azureAuth(ctx, obj, data, proxy)
 	case sourcev1.GitProviderAWS:
-		return c.codeCommitAuth(ctx, obj, data)
+		return c.codeCommitAuth(ctx, obj, data, proxy)
 	case sourcev1.GitProviderGitHub:
-		return c.githubAuth(ctx, obj, data)
+		return c.githubAuth(ctx, obj, data, proxy)
 	default: // which the API server does not let in
 		return git.Auth{}, unsupported("spec.provider: " + obj.Spec.Provider)
 	}
@@ -50,11 +51,11 @@ func (c Config) gitAuth(ctx context.Context, obj *sourcev1.GitRepository) (git.A
 
 // azureAuth returns a token for Azure DevOps. It goes to that service alone: whoever could name another host would get a token
 // that is good there.
-func (c Config) azureAuth(ctx context.Context, obj *sourcev1.GitRepository, data map[string][]byte) (git.Auth, error) {
+func (c Config) azureAuth(ctx context.Context, obj *sourcev1.GitRepository, data map[string][]byte, proxy transport.Proxy) (git.Auth, error) {
 	if err := providerHost(obj, "dev.azure.com", ".visualstudio.com"); err != nil {
 		return git.Auth{}, err
 	}
-	auth, w, err := c.gitWorkload(ctx, obj, data)
+	auth, w, err := c.gitWorkload(ctx, obj, data, proxy)
 	if err != nil {
 		return git.Auth{}, err
 	}
@@ -64,22 +65,22 @@ func (c Config) azureAuth(ctx context.Context, obj *sourcev1.GitRepository, data
 }
 
 // gitWorkload returns what a Secret says of the connection, and the identity that logs in to the provider.
-func (c Config) gitWorkload(ctx context.Context, obj *sourcev1.GitRepository, data map[string][]byte) (git.Auth, workload, error) {
+func (c Config) gitWorkload(ctx context.Context, obj *sourcev1.GitRepository, data map[string][]byte, proxy transport.Proxy) (git.Auth, workload, error) {
 	auth, err := git.AuthFromSecret(obj.Spec.URL, onlyTLS(data), c.FIPS)
 	if err != nil {
 		return git.Auth{}, workload{}, err
 	}
-	w, err := c.workload(ctx, obj.Namespace, obj.Spec.ServiceAccountName, obj.Spec.Provider)
+	w, err := c.workload(ctx, login{obj.Namespace, obj.Spec.ServiceAccountName, obj.Spec.Provider, proxy})
 	return auth, w, err
 }
 
 // codeCommitAuth returns the signature that is the password of a repository of AWS CodeCommit.
-func (c Config) codeCommitAuth(ctx context.Context, obj *sourcev1.GitRepository, data map[string][]byte) (git.Auth, error) {
+func (c Config) codeCommitAuth(ctx context.Context, obj *sourcev1.GitRepository, data map[string][]byte, proxy transport.Proxy) (git.Auth, error) {
 	repository, err := cloud.ParseCodeCommit(obj.Spec.URL)
 	if err != nil {
 		return git.Auth{}, fault.New(fault.Invalid, sourcev1.InvalidProviderConfigurationReason, "spec.url is %w", err)
 	}
-	auth, w, err := c.gitWorkload(ctx, obj, data)
+	auth, w, err := c.gitWorkload(ctx, obj, data, proxy)
 	if err != nil {
 		return git.Auth{}, err
 	}
@@ -105,7 +106,7 @@ const (
 const githubUser = "x-access-token"
 
 // githubAuth returns a token of an installation of the GitHub App in the Secret. It goes to the repositories of that GitHub alone.
-func (c Config) githubAuth(ctx context.Context, obj *sourcev1.GitRepository, data map[string][]byte) (git.Auth, error) {
+func (c Config) githubAuth(ctx context.Context, obj *sourcev1.GitRepository, data map[string][]byte, proxy transport.Proxy) (git.Auth, error) {
 	if obj.Spec.SecretRef == nil {
 		return git.Auth{}, fault.New(fault.Invalid, sourcev1.InvalidProviderConfigurationReason,
 			"spec.provider github needs spec.secretRef, a Secret with a GitHub App")
@@ -121,7 +122,7 @@ func (c Config) githubAuth(ctx context.Context, obj *sourcev1.GitRepository, dat
 	text := func(key string) string { return strings.TrimSpace(string(data[key])) }
 	app := github.App{
 		ID: text(githubAppID), Key: data[githubAppKey], Owner: text(githubAppOwner), Installation: text(githubAppInstallation),
-		BaseURL: text(githubAppBaseURL), TLS: auth.TLS,
+		BaseURL: text(githubAppBaseURL), TLS: auth.TLS, Proxy: proxy,
 	}
 	if err := app.Validate(); err != nil {
 		return git.Auth{}, invalid("%w", err)
@@ -129,9 +130,6 @@ func (c Config) githubAuth(ctx context.Context, obj *sourcev1.GitRepository, dat
 	if u, err := url.Parse(obj.Spec.URL); err != nil || u.Scheme != "https" || !app.Serves(u.Host) {
 		return git.Auth{}, fault.New(fault.Invalid, sourcev1.InvalidProviderConfigurationReason,
 			"spec.url is no https address of the GitHub whose App the secret holds: its tokens go nowhere else")
-	}
-	if app.Proxy, err = c.proxy(ctx, obj.Namespace, obj.Spec.ProxySecretRef); err != nil {
-		return git.Auth{}, err
 	}
 	key, err := c.githubKey(obj.Namespace, app)
 	if err != nil {

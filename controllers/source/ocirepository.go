@@ -100,15 +100,15 @@ func (c Config) ociConnect(ctx context.Context, obj *sourcev1.OCIRepository, r *
 	if err != nil {
 		return err
 	}
-	keychain, err := c.ociKeychain(ctx, obj, repository.Host())
+	proxy, err := c.proxy(ctx, obj.Namespace, obj.Spec.ProxySecretRef)
+	if err != nil {
+		return err
+	}
+	keychain, err := c.ociKeychain(ctx, obj, repository.Host(), proxy)
 	if err != nil {
 		return err
 	}
 	certificates, err := c.secretData(ctx, obj.Namespace, obj.Spec.CertSecretRef)
-	if err != nil {
-		return err
-	}
-	proxy, err := c.proxy(ctx, obj.Namespace, obj.Spec.ProxySecretRef)
 	if err != nil {
 		return err
 	}

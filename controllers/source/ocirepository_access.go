@@ -19,6 +19,7 @@ import (
 	"sluice.dev/sluice/internal/cloud"
 	"sluice.dev/sluice/internal/fault"
 	"sluice.dev/sluice/internal/oci"
+	"sluice.dev/sluice/internal/transport"
 )
 
 // dockerConfigKey is the entry of a Secret of type kubernetes.io/dockerconfigjson.
@@ -26,7 +27,7 @@ const dockerConfigKey = ".dockerconfigjson"
 
 // ociKeychain returns the credentials of a registry (spec row S-54): those of the Secret that the source names, else by its
 // provider those of its ServiceAccount's image pull Secrets, or of its identity at a cloud. Nil is anonymous.
-func (c Config) ociKeychain(ctx context.Context, obj *sourcev1.OCIRepository, host string) (*oci.Keychain, error) {
+func (c Config) ociKeychain(ctx context.Context, obj *sourcev1.OCIRepository, host string, proxy transport.Proxy) (*oci.Keychain, error) {
 	var documents [][]byte
 	if ref := obj.Spec.SecretRef; ref != nil {
 		document, err := c.dockerConfig(ctx, obj.Namespace, ref.Name)
@@ -43,7 +44,7 @@ func (c Config) ociKeychain(ctx context.Context, obj *sourcev1.OCIRepository, ho
 		}
 		documents = append(documents, more...)
 	case provider != sourcev1.GenericOCIProvider && len(documents) == 0:
-		document, err := c.cloudLogin(ctx, obj, provider, host)
+		document, err := c.cloudLogin(ctx, obj, login{obj.Namespace, obj.Spec.ServiceAccountName, provider, proxy}, host)
 		if err != nil {
 			return nil, err
 		}
@@ -104,8 +105,9 @@ func (c Config) pullSecrets(ctx context.Context, namespace, name string) ([][]by
 
 // cloudLogin logs in at a cloud's registry as the source's ServiceAccount, and returns that as a document of one credential. It is
 // for the host in the URL alone, which has to be the cloud's: whoever could name another would get a login that is good there.
-func (c Config) cloudLogin(ctx context.Context, obj *sourcev1.OCIRepository, provider, host string) ([]byte, error) {
-	login, err := c.registryLogin(provider, host)
+func (c Config) cloudLogin(ctx context.Context, obj *sourcev1.OCIRepository, as login, host string) ([]byte, error) {
+	provider := as.provider
+	enter, err := c.registryLogin(provider, host)
 	if err != nil {
 		return nil, fault.New(fault.Invalid, sourcev1.InvalidProviderConfigurationReason, "spec.url: %q is %w", host, err)
 	}
@@ -113,13 +115,13 @@ func (c Config) cloudLogin(ctx context.Context, obj *sourcev1.OCIRepository, pro
 		return nil, fault.New(fault.Invalid, sourcev1.InvalidProviderConfigurationReason,
 			"spec.insecure: the login of provider %q is not sent without TLS: remove it", provider)
 	}
-	w, err := c.workload(ctx, obj.Namespace, obj.Spec.ServiceAccountName, provider)
+	w, err := c.workload(ctx, as)
 	if err != nil {
 		return nil, err
 	}
 	key := w.key(provider, "registry", host, cloud.RoleAnnotation, cloud.TenantAnnotation, cloud.ClientAnnotation, cloud.PoolAnnotation, cloud.GoogleAccountAnnotation)
 	good, err := kept(ctx, c.Accounts.Kept, key, func() (cloud.RegistryLogin, time.Time, error) {
-		good, err := login(ctx, w)
+		good, err := enter(ctx, w)
 		return good, good.Expires, err
 	})
 	if err != nil {

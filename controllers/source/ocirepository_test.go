@@ -22,6 +22,7 @@ import (
 	"sluice.dev/sluice/internal/fault"
 	"sluice.dev/sluice/internal/fips"
 	"sluice.dev/sluice/internal/oci"
+	"sluice.dev/sluice/internal/transport"
 	"sluice.dev/sluice/internal/verify"
 	"sluice.dev/sluice/policy/parameters"
 	"sluice.dev/sluice/test/registry"
@@ -170,7 +171,7 @@ func TestCloudLoginsStayPrivate(t *testing.T) {
 		"aws": "123456789012.dkr.ecr.eu-central-1.amazonaws.com", "azure": "shop.azurecr.io", "gcp": "europe-docker.pkg.dev",
 	} {
 		obj := &sourcev1.OCIRepository{Spec: sourcev1.OCIRepositorySpec{Provider: provider, Insecure: true}}
-		_, err := Config{}.ociKeychain(t.Context(), obj, host)
+		_, err := Config{}.ociKeychain(t.Context(), obj, host, transport.Proxy{})
 		if f := fault.Of(err); err == nil || f.Kind != fault.Invalid || f.Reason != sourcev1.InvalidProviderConfigurationReason {
 			t.Errorf("%s: %v", provider, err)
 		}

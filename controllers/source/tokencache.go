@@ -61,6 +61,13 @@ func kept[T any](ctx context.Context, c *TokenCache, key string, fresh func() (T
 	return value, nil
 }
 
+// forget drops the credential of a key, which was refused before its time.
+func (c *TokenCache) forget(key string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.entries, key) // who has it goes on with it
+}
+
 // entry returns the place of a key, and makes room for it.
 func (c *TokenCache) entry(key string) *keptToken {
 	c.mu.Lock()

@@ -93,3 +93,26 @@ func TestTokenCacheAsksOnce(t *testing.T) {
 		close(hold)
 	})
 }
+
+// TestTokenCacheForgets: what was refused before its time is asked for again.
+func TestTokenCacheForgets(t *testing.T) {
+	c, asked := NewTokenCache(10, time.Hour, time.Now), 0
+	get := func() int {
+		t.Helper()
+		value, err := kept(t.Context(), c, "a", func() (int, time.Time, error) {
+			asked++
+			return asked, time.Now().Add(time.Hour), nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return value
+	}
+	if get() != 1 || get() != 1 {
+		t.Error("asked again for what is good")
+	}
+	c.forget("a")
+	if get() != 2 {
+		t.Error("what was refused is kept")
+	}
+}

@@ -50,6 +50,9 @@ const (
 	aksVersion = "2024-09-01"
 )
 
+// clientAssertion is the kind of proof that a signed token is (RFC 7523 §2.2).
+const clientAssertion = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
 // EntraIdentity is as whom a workload acts at Azure. Only ParseEntraIdentity makes one.
 type EntraIdentity struct{ tenant, client string }
 
@@ -91,7 +94,7 @@ func (c *Client) entra(ctx context.Context, id EntraIdentity, scope string, toke
 	login, _ := c.azure.hosts()
 	return c.exchange(ctx, login+id.tenant+"/oauth2/v2.0/token", url.Values{
 		"grant_type": {"client_credentials"}, "client_id": {id.client}, "scope": {scope},
-		"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}, "client_assertion": {string(token)},
+		"client_assertion_type": {clientAssertion}, "client_assertion": {string(token)},
 	})
 }
 

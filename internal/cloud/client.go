@@ -47,6 +47,7 @@ type Config struct {
 // Client speaks to the clouds. It may be used by several goroutines at once.
 type Client struct {
 	http    *http.Client
+	web     transport.ClientOptions // of http
 	digests fips.Digests
 	azure   AzureCloud
 	home    *home
@@ -61,10 +62,11 @@ func New(config Config) (*Client, error) {
 	if config.Now == nil {
 		config.Now = time.Now
 	}
-	web, err := transport.NewClient(transport.ClientOptions{
+	options := transport.ClientOptions{
 		TLS: config.TLS, Proxy: transport.ProxyFromURL(config.Proxy), ProxyFromEnvironment: true, UserAgent: cmp.Or(config.UserAgent, "sluice"),
 		Timeout: callTimeout, MaxRedirects: -1,
-	})
+	}
+	web, err := transport.NewClient(options)
 	if err != nil {
 		return nil, fmt.Errorf("client of clouds: %w", err)
 	}
@@ -72,7 +74,24 @@ func New(config Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("client of clouds: %w", err)
 	}
-	return &Client{http: web, digests: config.Digests, azure: config.Azure, home: home, now: config.Now}, nil
+	return &Client{http: web, web: options, digests: config.Digests, azure: config.Azure, home: home, now: config.Now}, nil
+}
+
+// Through returns a client that reaches the clouds by another proxy, and the same one where there is none. Its connections end with
+// each call: whose proxy it is shares none with others.
+func (c *Client) Through(proxy transport.Proxy) (*Client, error) {
+	if proxy.IsZero() {
+		return c, nil
+	}
+	options := c.web
+	options.Proxy, options.NoKeepAlive = proxy, true
+	web, err := transport.NewClient(options)
+	if err != nil {
+		return nil, fmt.Errorf("client of clouds: %w", err)
+	}
+	other := *c
+	other.http, other.web = web, options
+	return &other, nil
 }
 
 // Location is where a cluster is, as its cloud says.

@@ -58,7 +58,8 @@ func ParseGoogleKey(document []byte) (GoogleKey, error) {
 // the FIPS list refuses.
 func (c *Client) GoogleKeyToken(ctx context.Context, key GoogleKey, scope string, backend fips.Backend) (Token, error) {
 	now := c.now()
-	assertion, err := sign(ctx, backend, key.pem, map[string]any{"alg": "RS256", "typ": "JWT", "kid": key.id}, map[string]any{
+	header := map[string]any{"alg": "RS256", "typ": "JWT", "kid": key.id}
+	assertion, err := sign(ctx, backend, key.pem, crypto.SHA256, header, map[string]any{
 		"iss": key.email, "scope": scope, "aud": googleOAuth, "iat": now.Add(-assertionSkew).Unix(), "exp": now.Add(assertionLife).Unix(),
 	})
 	if err != nil {
@@ -67,14 +68,14 @@ func (c *Client) GoogleKeyToken(ctx context.Context, key GoogleKey, scope string
 	return c.exchange(ctx, googleOAuth, url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:jwt-bearer"}, "assertion": {assertion}})
 }
 
-// sign makes a JWT with RS256 (RFC 7515).
-func sign(ctx context.Context, backend fips.Backend, pem []byte, header, claims map[string]any) (string, error) {
+// sign makes a JWT (RFC 7515) with the padding that the options ask for, and SHA-256.
+func sign(ctx context.Context, backend fips.Backend, pem []byte, options crypto.SignerOpts, header, claims map[string]any) (string, error) {
 	signer, err := backend.Signer(ctx, fips.KeyRef{PEM: pem})
 	if err != nil {
 		return "", fmt.Errorf("load the private key: %w", err)
 	}
 	encode := func(v map[string]any) string {
-		text, _ := json.Marshal(v) // strings and numbers
+		text, _ := json.Marshal(v) // strings, lists of them, and numbers
 		return base64.RawURLEncoding.EncodeToString(text)
 	}
 	text := encode(header) + "." + encode(claims)
@@ -82,46 +83,9 @@ func sign(ctx context.Context, backend fips.Backend, pem []byte, header, claims 
 	if err != nil {
 		return "", err
 	}
-	signature, err := signer.Sign(backend.Rand(), digest, crypto.SHA256)
+	signature, err := signer.Sign(backend.Rand(), digest, options)
 	if err != nil {
 		return "", fmt.Errorf("sign: %w", err)
 	}
 	return text + "." + base64.RawURLEncoding.EncodeToString(signature), nil
-}
-
-// EntraApplication is an application of Entra with a secret of its own. Only ParseEntraApplication makes one.
-type EntraApplication struct {
-	login, tenant, client string
-	secret                Secret
-}
-
-// tenantDomain is a name by which a tenant may be known.
-var tenantDomain = newPattern(253, `[a-zA-Z0-9-]+(\.[a-zA-Z0-9-]+)+`)
-
-// ParseEntraApplication reads tenant, client and secret. Authority is where Entra is, empty for the public cloud.
-func ParseEntraApplication(authority, tenant, client string, secret Secret) (EntraApplication, error) {
-	login := ""
-	for _, cloud := range []AzureCloud{AzurePublic, AzureGovernment, AzureChina} {
-		if host, _ := cloud.hosts(); authority == host || authority+"/" == host || authority == "" && cloud == AzurePublic {
-			login = host
-		}
-	}
-	switch {
-	case login == "":
-		return EntraApplication{}, errors.New("authorityHost is none of Microsoft's clouds")
-	case !guid.MatchString(tenant) && !tenantDomain.matches(tenant):
-		return EntraApplication{}, errors.New("tenantId is neither a GUID nor a domain")
-	case !guid.MatchString(client):
-		return EntraApplication{}, errors.New("clientId is not a GUID")
-	case secret == "":
-		return EntraApplication{}, errors.New("clientSecret is empty")
-	}
-	return EntraApplication{login: login, tenant: tenant, client: client, secret: secret}, nil
-}
-
-// EntraApplicationToken gets a token for a resource as an application (RFC 6749 §4.4).
-func (c *Client) EntraApplicationToken(ctx context.Context, a EntraApplication, resource string) (Token, error) {
-	return c.exchange(ctx, a.login+a.tenant+"/oauth2/v2.0/token", url.Values{
-		"grant_type": {"client_credentials"}, "client_id": {a.client}, "client_secret": {string(a.secret)}, "scope": {resource + "/.default"},
-	})
 }

@@ -108,6 +108,24 @@ func parsePrivateKey(text []byte) (crypto.Signer, error) {
 	return key, nil
 }
 
+// PKCS8 returns a PEM text with a key as KeyRef reads it. A block of PKCS#1, which clouds hand out, is written anew; any other text
+// stays as it is.
+func PKCS8(text []byte) ([]byte, error) {
+	block, _ := pem.Decode(text)
+	if block == nil || block.Type != "RSA PRIVATE KEY" || block.Headers["DEK-Info"] != "" {
+		return text, nil
+	}
+	key, err := x509.ParsePKCS1PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, errors.New("PEM block is not a PKCS#1 private key") // the parser's words may quote it
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, errors.New("the key cannot be read")
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+}
+
 func refuseEncrypted(block *pem.Block) error {
 	legacy := block.Headers["DEK-Info"] != ""
 	if !legacy && block.Type != "ENCRYPTED PRIVATE KEY" && block.Type != "ENCRYPTED SIGSTORE PRIVATE KEY" &&

@@ -174,7 +174,7 @@ func (c Client) Token(ctx context.Context, app App) (Token, error) {
 
 // assertion is what the App says of itself, signed (RFC 7519).
 func (c Client) assertion(ctx context.Context, app App) (string, error) {
-	key, err := privateKey(app.Key)
+	key, err := fips.PKCS8(app.Key)
 	if err != nil {
 		return "", err
 	}

@@ -3,6 +3,11 @@
 package clouds
 
 import (
+	"bytes"
+	"crypto"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -116,6 +121,15 @@ func (c *Clouds) entra(w http.ResponseWriter, r *http.Request, body []byte) {
 		answer(w, http.StatusOK, map[string]any{"access_token": token, "expires_in": 3599, "token_type": "Bearer"})
 		return
 	}
+	if cert := c.config.Storage.Certificates[form.Get("client_id")]; cert != nil {
+		if !c.asserts(form.Get("client_assertion"), form.Get("client_id"), "https://"+r.Host+r.URL.Path, cert) {
+			answer(w, http.StatusUnauthorized, map[string]any{"error": "invalid_client", "error_codes": []int{700027}, "error_description": "no: " + form.Get("client_assertion")})
+			return
+		}
+		token := c.give("eyJ0.", grant{who: form.Get("client_id"), scope: form.Get("scope"), expires: time.Now().Add(time.Hour)})
+		answer(w, http.StatusOK, map[string]any{"access_token": token, "expires_in": 3599, "token_type": "Bearer"})
+		return
+	}
 	switch {
 	case err != nil || r.Method != http.MethodPost || len(parts) != 5 || strings.Join(parts[2:], "/") != "oauth2/v2.0/token" || form.Get("grant_type") != "client_credentials" ||
 		form.Get("client_assertion_type") != "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" || !strings.HasSuffix(form.Get("scope"), "/.default"):
@@ -126,6 +140,51 @@ func (c *Clouds) entra(w http.ResponseWriter, r *http.Request, body []byte) {
 		token := c.give("eyJ0.", grant{who: parts[1] + "/" + form.Get("client_id"), scope: form.Get("scope"), expires: time.Now().Add(time.Hour)})
 		answer(w, http.StatusOK, map[string]any{"access_token": token, "expires_in": 3599, "token_type": "Bearer"})
 	}
+}
+
+// asserts checks what an application has signed with the key of its certificate (RFC 7523 §3): once, for this address, and with PS256.
+// A certificate that is sent along has to be that one.
+func (c *Clouds) asserts(assertion, client, address string, cert *x509.Certificate) bool {
+	parts := strings.Split(assertion, ".")
+	key, ok := cert.PublicKey.(*rsa.PublicKey)
+	if len(parts) != 3 || !ok {
+		return false
+	}
+	var header struct {
+		Algorithm  string   `json:"alg"`
+		Thumbprint string   `json:"x5t#S256"`
+		Chain      [][]byte `json:"x5c"`
+	}
+	var claims struct {
+		Audience string `json:"aud"`
+		Issuer   string `json:"iss"`
+		Subject  string `json:"sub"`
+		ID       string `json:"jti"`
+		Begins   int64  `json:"nbf"`
+		Expires  int64  `json:"exp"`
+	}
+	for i, into := range []any{&header, &claims} {
+		text, err := base64.RawURLEncoding.DecodeString(parts[i])
+		if err != nil || json.Unmarshal(text, into) != nil {
+			return false
+		}
+	}
+	signature, err := base64.RawURLEncoding.DecodeString(parts[2])
+	thumbprint, sum := sha256.Sum256(cert.Raw), sha256.Sum256([]byte(parts[0]+"."+parts[1]))
+	now := time.Now().Unix()
+	switch {
+	case err != nil || rsa.VerifyPSS(key, crypto.SHA256, sum[:], signature, nil) != nil:
+	case header.Algorithm != "PS256" || header.Thumbprint != base64.RawURLEncoding.EncodeToString(thumbprint[:]):
+	case len(header.Chain) > 0 && !bytes.Equal(header.Chain[0], cert.Raw):
+	case claims.Audience != address || claims.Issuer != client || claims.Subject != client || now < claims.Begins || now >= claims.Expires:
+	default:
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		_, seen := c.tokens["jti "+claims.ID]
+		c.tokens["jti "+claims.ID] = grant{}
+		return claims.ID != "" && !seen
+	}
+	return false
 }
 
 // resources answers listClusterUserCredential of AKS.

@@ -7,6 +7,7 @@ import (
 	"crypto/hmac"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -34,6 +35,8 @@ type Storage struct {
 	AccountKey []byte
 	SAS        string
 	Secrets    map[string]string
+	// Certificates are those of applications, by their client ids too.
+	Certificates map[string]*x509.Certificate
 }
 
 // pageSize is small, so that a listing has pages.

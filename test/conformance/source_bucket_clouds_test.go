@@ -4,12 +4,15 @@ package conformance_test
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"maps"
+	"math/big"
 	"net/http"
 	"strings"
 	"testing"
@@ -34,11 +37,39 @@ const (
 	azureAccountKey = "0123456789abcdef0123456789abcdef"
 )
 
-func bucketStorage(key *rsa.PublicKey) clouds.Storage {
+// certifiedClient is an application that shows a certificate.
+const certifiedClient = "77777777-7777-8888-9999-000000000000"
+
+// certificate is one with its key, for an application.
+type certificate struct {
+	*x509.Certificate
+	pem []byte
+}
+
+func newCertificate(t *testing.T) certificate {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "shop"}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := certificate{pem: append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)})...)}
+	if out.Certificate, err = x509.ParseCertificate(der); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func bucketStorage(key *rsa.PublicKey, cert *x509.Certificate) clouds.Storage {
 	return clouds.Storage{
 		Bucket: "shop", Objects: map[string]string{"a.yaml": "a: b\n", "deep/er/b c+d.yaml": "c", "deep/ü.yaml": "", "e.yaml": "f", "x/ignored.md": "no", ".sourceignore": "*.md\n"},
 		AccessKeys: map[string]string{awsKeyID: awsSecret}, Google: key, Email: cloudEmail, AccountKey: []byte(azureAccountKey), SAS: azureSAS,
-		Secrets: map[string]string{cloudClient: azureSecret},
+		Secrets: map[string]string{cloudClient: azureSecret}, Certificates: map[string]*x509.Certificate{certifiedClient: cert},
 	}
 }
 
@@ -58,6 +89,7 @@ func TestBucketIdentities(t *testing.T) {
 		"gcp as an account":        {provider: "gcp"},
 		"azure with a key":         {provider: "azure", secret: map[string][]byte{"accountKey": []byte(base64.StdEncoding.EncodeToString([]byte(azureAccountKey)))}},
 		"azure with a SAS":         {provider: "azure", secret: map[string][]byte{"sasKey": []byte("?sv=2021-12-02&sp=rl&sig=" + azureSAS)}},
+		"azure with a certificate": {provider: "azure", secret: map[string][]byte{"tenantId": []byte(cloudTenant), "clientId": []byte(certifiedClient), "clientCertificate": b.certificate}},
 		"azure as an application":  {provider: "azure", secret: map[string][]byte{"tenantId": []byte(cloudTenant), "clientId": []byte(cloudClient), "clientSecret": []byte(azureSecret)}},
 		"azure as an identity":     {provider: "azure"},
 		"azure without the scheme": {provider: "azure", change: func(s *sourcev1.BucketSpec) { s.Endpoint = "shop.blob.core.windows.net" }},
@@ -139,6 +171,16 @@ func TestBucketIdentities(t *testing.T) {
 		"a wrong secret of an application": {
 			provider: "azure", secret: map[string][]byte{"tenantId": []byte(cloudTenant), "clientId": []byte(cloudClient), "clientSecret": []byte(wrongPassword)},
 			want: failure{reason: sourcev1.AuthenticationFailedReason, says: []string{"AADSTS7000215"}},
+		},
+		"a certificate of somebody else": {
+			provider: "azure", secret: map[string][]byte{"tenantId": []byte(cloudTenant), "clientId": []byte(certifiedClient), "clientCertificate": newCertificate(t).pem},
+			want: failure{reason: sourcev1.AuthenticationFailedReason, says: []string{"AADSTS700027"}},
+		},
+		"a certificate under a password": {
+			provider: "azure", secret: map[string][]byte{
+				"tenantId": []byte(cloudTenant), "clientId": []byte(certifiedClient), "clientCertificate": b.certificate, "clientCertificatePassword": []byte("x"),
+			},
+			want: failure{reason: sourcev1.AuthenticationFailedReason, says: []string{"clientCertificatePassword"}},
 		},
 		"the identity of the machine": {
 			provider: "azure", secret: map[string][]byte{"clientId": []byte(cloudClient)},

@@ -52,7 +52,9 @@ type identityBed struct {
 	clouds *clouds.Clouds
 	proxy  string // a Secret
 	app    map[string][]byte
-	ns     string
+	// certificate is that of an application at Azure, with its key.
+	certificate []byte
+	ns          string
 }
 
 // TestSourceIdentities: repositories that are read as a ServiceAccount's identity at a cloud, or as a GitHub App (S-21, S-22, S-33, S-34).
@@ -191,6 +193,8 @@ func newIdentityBed(t *testing.T, gates string) *identityBed {
 		"githubAppID": []byte("7"), "githubAppInstallationOwner": []byte("shop"),
 		"githubAppPrivateKey": pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}),
 	}
+	cert := newCertificate(t)
+	b.certificate = cert.pem
 	admin := plane.Client(t)
 	subject := ""
 	if b.images, err = registry.Start(registry.Options{Username: sourceUser, Password: sourcePassword}); err != nil {
@@ -214,7 +218,7 @@ func newIdentityBed(t *testing.T, gates string) *identityBed {
 			r.SetURL(images)
 			r.Out.SetBasicAuth(sourceUser, sourcePassword)
 		}},
-		Storage: bucketStorage(&key.PublicKey),
+		Storage: bucketStorage(&key.PublicKey, cert.Certificate),
 		App:     clouds.App{ID: "7", Owner: "shop", Installation: 77, Key: &key.PublicKey},
 		Git: &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(target)
@@ -227,7 +231,7 @@ func newIdentityBed(t *testing.T, gates string) *identityBed {
 		t.Fatal(err)
 	}
 	b.Platform = platform.Start(t, plane, platform.Options{
-		Tenants: 1, Flags: []string{"--feature-gates=" + gates}, Environment: []string{"HTTPS_PROXY=" + b.clouds.Proxy.String(), "SSL_CERT_FILE=" + ca},
+		Tenants: 1, Flags: []string{"--feature-gates=" + gates}, Environment: []string{"SSL_CERT_FILE=" + ca},
 		Roles: func(namespace string) rbac.Tenant {
 			return rbac.Tenant{Namespace: namespace, AnySourceSecret: true, SourceAccounts: []string{fetcher, stranger, puller}}
 		},

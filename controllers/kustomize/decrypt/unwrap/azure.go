@@ -38,7 +38,7 @@ func (o *Opener) azureToken(ctx context.Context, vault cloud.VaultKey) (cloud.To
 	if err != nil {
 		return cloud.Token{}, fmt.Errorf("entry %s: %w", azureEntry, err)
 	}
-	token, err := o.config.Clouds.EntraApplicationToken(ctx, application, vault.Resource())
+	token, err := o.config.Clouds.EntraApplicationToken(ctx, application, vault.Resource(), o.config.Backend)
 	return token, explained(err)
 }
 
@@ -61,7 +61,7 @@ func (o *Opener) azureApplication() (cloud.EntraApplication, error) {
 	if tenant == "" || client == "" || secret == "" {
 		return cloud.EntraApplication{}, errors.New("want tenantId, clientId and clientSecret; certificates and managed identities are not supported")
 	}
-	return cloud.ParseEntraApplication(entry.AuthorityHost, tenant, client, cloud.Secret(secret))
+	return cloud.ParseEntraApplication(entry.AuthorityHost, tenant, client, cloud.EntraCredential{Secret: cloud.Secret(secret)})
 }
 
 // azureFederated gets a token in exchange for one of the account.

@@ -20,7 +20,10 @@ import (
 	"github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 
+	"sluice.dev/sluice/impersonation/rbac"
+	"sluice.dev/sluice/internal/kubetest"
 	"sluice.dev/sluice/test/charts"
+	"sluice.dev/sluice/test/platform"
 )
 
 // testHelmRepository: S-80 to S-83.
@@ -273,5 +276,60 @@ func helmTenant(t *testing.T, b *sourceBed) {
 		if err := b.Client.Delete(t.Context(), obj); client.IgnoreNotFound(err) != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestIndexAfterAKill: what a server gave beside an index outlives kill -9 of the manager, so that the next process asks with a
+// condition, is told that nothing has changed, and has nothing to write (W29, S-80).
+func TestIndexAfterAKill(t *testing.T) {
+	server, err := charts.Start(charts.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() })
+	b := &sourceBed{plane: kubetest.Start(t)}
+	b.charts.open = server
+	b.Platform = platform.Start(t, b.plane, platform.Options{Parameters: func(own string, _ []string) string {
+		return fmt.Sprintf("apiVersion: policy.sluice.dev/v1alpha1\nkind: PolicyParameters\nnamespaces:\n  %s: {transport: {allowPlainHTTP: [%q]}}\n", own, server.Host())
+	}})
+	b.ns = b.Namespace
+	repo, obj := b.chartsOf(t, "1.0.0", "1.1.0")
+	chart := b.chart(obj, "app")
+	b.Create(t, chart)
+	b.await(t, chart, ready)
+	archive := "app-1.1.0.tgz"
+	if index, pulled := server.Count(repo, "index.yaml", http.StatusOK), server.Count(repo, archive, http.StatusOK); index != 1 || pulled != 1 {
+		t.Fatalf("index sent %d times, chart %d times: %+v", index, pulled, server.Requests(repo))
+	}
+	for range 2 {
+		b.settle(t, obj)
+		b.settle(t, chart)
+		version, chartVersion := obj.GetResourceVersion(), chart.GetResourceVersion()
+		writes, chartWrites := b.writes(t, obj), b.writes(t, chart)
+		told, asked := tell(b.events(t, obj))+tell(b.events(t, chart)), server.Count(repo, "index.yaml", http.StatusNotModified)
+		b.Kill(t, rbac.Source)
+		b.Run(t, rbac.Source)
+		deadline := time.Now().Add(time.Minute)
+		for server.Count(repo, "index.yaml", http.StatusNotModified) == asked && time.Now().Before(deadline) {
+			time.Sleep(25 * time.Millisecond)
+		}
+		b.settle(t, obj)
+		b.settle(t, chart)
+		if got := server.Count(repo, "index.yaml", http.StatusNotModified); got != asked+1 {
+			t.Errorf("304 was answered %d times, then %d: %+v", asked, got, server.Requests(repo))
+		}
+		if index, pulled := server.Count(repo, "index.yaml", http.StatusOK), server.Count(repo, archive, http.StatusOK); index != 1 || pulled != 1 {
+			t.Errorf("index sent %d times, chart %d times: %+v", index, pulled, server.Requests(repo))
+		}
+		if obj.GetResourceVersion() != version || chart.GetResourceVersion() != chartVersion {
+			t.Errorf("versions %s and %s, were %s and %s", obj.GetResourceVersion(), chart.GetResourceVersion(), version, chartVersion)
+		}
+		if diff := cmp.Diff(writes, b.writes(t, obj)) + cmp.Diff(chartWrites, b.writes(t, chart)); diff != "" {
+			t.Errorf("the controller wrote (-before +after):\n%s", diff)
+		}
+		if got := tell(b.events(t, obj)) + tell(b.events(t, chart)); got != told {
+			t.Errorf("events:%s\nwere:%s", got, told)
+		}
+		b.download(t, chart.Status.Artifact)
 	}
 }

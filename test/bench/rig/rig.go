@@ -33,6 +33,7 @@ const (
 	git       = "git"
 	oci       = "oci"
 	charts    = "charts"
+	bucket    = "bucket"
 	artifacts = "artifacts"
 )
 

@@ -27,11 +27,12 @@ const (
 	ServeOCICommand     = "serve-oci"
 	ServeOpenOCICommand = "serve-open-oci"
 	ServeChartsCommand  = "serve-charts"
+	ServeBucketCommand  = "serve-bucket"
 )
 
 // ServeCommands are all of them.
 func ServeCommands() []string {
-	return []string{ServeGitCommand, ServeOCICommand, ServeOpenOCICommand, ServeChartsCommand}
+	return []string{ServeGitCommand, ServeOCICommand, ServeOpenOCICommand, ServeChartsCommand, ServeBucketCommand}
 }
 
 // The registry asks for a credential and gives tokens, as most do.
@@ -65,7 +66,7 @@ func (r *Rig) ServeCharts(ctx context.Context, root string) (string, error) {
 // serverPorts are where the servers of content are going to listen.
 func (r *Rig) serverPorts() (map[string]int, error) {
 	ports := map[string]int{}
-	for _, server := range []string{git, oci, charts} {
+	for _, server := range []string{git, oci, charts, bucket} {
 		port, err := r.place.port("P" + strings.ToUpper(server))
 		if err != nil {
 			return nil, err
@@ -134,6 +135,8 @@ func ServeUntilEnd(command, address, root string) error {
 		server, err = registry.Start(registry.Options{Addr: address, Wrap: counter.Wrap})
 	case ServeChartsCommand:
 		server, err = serveFiles(ctx, address, counter.Wrap(tagged(root)))
+	case ServeBucketCommand:
+		server, err = serveFiles(ctx, address, counter.Wrap(buckets(root)))
 	default:
 		err = fmt.Errorf("no server %q", command)
 	}
@@ -155,13 +158,17 @@ func serveFiles(ctx context.Context, address string, handler http.Handler) (*htt
 	return server, nil
 }
 
-// tagged serves the files of a folder with an ETag, as chart servers do.
+// tagged serves the files below a folder with an ETag, as chart servers do.
 func tagged(root string) http.Handler {
 	files := http.FileServer(http.Dir(root))
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if info, err := os.Stat(filepath.Join(root, filepath.Base(req.URL.Path))); err == nil {
-			w.Header().Set("ETag", fmt.Sprintf(`"%x-%x"`, info.ModTime().UnixNano(), info.Size()))
+		if info, err := os.Stat(filepath.Join(root, filepath.Clean("/"+req.URL.Path))); err == nil {
+			w.Header().Set("ETag", etag(info))
 		}
 		files.ServeHTTP(w, req)
 	})
+}
+
+func etag(info os.FileInfo) string {
+	return fmt.Sprintf(`"%x-%x"`, info.ModTime().UnixNano(), info.Size())
 }

@@ -88,7 +88,7 @@ func oneOfEach(ctx context.Context, o Options, r *rig.Rig) ([]kube.Object, error
 	if err != nil {
 		return nil, err
 	}
-	for _, folder := range []string{"git", "charts"} {
+	for _, folder := range []string{"git", "charts", "buckets/quiet"} {
 		if err := os.MkdirAll(filepath.Join(root, folder), 0o700); err != nil {
 			return nil, err
 		}
@@ -118,12 +118,29 @@ func oneOfEach(ctx context.Context, o Options, r *rig.Rig) ([]kube.Object, error
 	if err != nil {
 		return nil, err
 	}
+	if err := os.WriteFile(filepath.Join(root, "buckets", "quiet", "README.md"), []byte("quiet\n"), 0o600); err != nil {
+		return nil, err
+	}
+	store, err := r.ServeBucket(ctx, filepath.Join(root, "buckets"))
+	if err != nil {
+		return nil, err
+	}
 	return []kube.Object{
 		gitRepository(rig.Namespace, "quiet", git+"/apps.git", quietInterval),
 		ociRepository("quiet", "oci://"+registry+"/"+smallName(0), quietInterval),
 		helmRepository("quiet", index, quietInterval),
 		helmChart(content.ChartName(0), "quiet", quietInterval),
+		openBucket("quiet", store, quietInterval),
 	}, nil
+}
+
+// openBucket is one that nobody needs a key for: a Secret would cost a request in each run.
+func openBucket(name, host, interval string) kube.Object {
+	return kube.Object{
+		"apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "Bucket",
+		"metadata": kube.Object{"name": name, "namespace": rig.Namespace},
+		"spec":     kube.Object{"interval": interval, "endpoint": host, "bucketName": name, "insecure": true},
+	}
 }
 
 func helmRepository(name, url, interval string) kube.Object {

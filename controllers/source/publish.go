@@ -56,7 +56,9 @@ func (c Config) archiveAfter(ctx context.Context, like artifact.Key, tree fs.FS,
 func (c Config) archiveTree(ctx context.Context, tree artifact.Tree) (*artifact.Blob, error) {
 	blob, err := c.Store.Archive(ctx, tree)
 	if err != nil {
-		return nil, fault.New(fault.Retry, sourcev1.ArchiveOperationFailedReason, "archive: %w", err)
+		f := fault.Of(fault.New(fault.Retry, sourcev1.ArchiveOperationFailedReason, "archive: %w", err))
+		f.Condition = sourcev1.StorageOperationFailedCondition // also in a stage that fetches
+		return nil, f
 	}
 	return blob, nil
 }

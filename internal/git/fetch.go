@@ -207,6 +207,7 @@ func (f *fetching) keep(all *objects, before int, head mirrorHead) {
 		err = f.mirror.keep(all.packs[before], head, f.fresh)
 	}
 	if err != nil {
+		f.mirror.sweep() // a disk that is full gets its room back
 		f.mirrors.distrust(f.folder)
 		f.mirror = nil
 	}

@@ -74,7 +74,7 @@ func mirrorWithout(t *testing.T, first bool, leave func(*smalldisk.Disk)) (ok, k
 	} else {
 		m.expect(t, files(t, got.FS()))
 	}
-	if left := unfinished(t, m.dir); err != nil && len(left) > 0 {
+	if left := unfinished(t, m.dir); len(left) > 0 {
 		t.Errorf("%v, and left is %q", err, left)
 	}
 	disk.Free(t)

@@ -43,5 +43,6 @@ func Again(t *testing.T, namespaces uintptr) (inside bool, err error) {
 	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
 		return false, fmt.Errorf("in namespaces of its own: %v\n%s", err, out)
 	}
+	t.Logf("%s", out)
 	return false, nil
 }

@@ -3,6 +3,7 @@
 package conformance_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -105,6 +106,49 @@ func testSourceLife(t *testing.T, b *sourceBed) {
 	t.Run("deletion removes the artifact, then the finalizer", func(t *testing.T) { t.Parallel(); deletion(t, b) })
 	t.Run("a retried failure recovers by itself", func(t *testing.T) { t.Parallel(); recovery(t, b) })
 	t.Run("a change of the spec ends a stall", func(t *testing.T) { t.Parallel(); stall(t, b) })
+	t.Run("the log is as flux logs reads it", func(t *testing.T) { t.Parallel(); logged(t, b) })
+}
+
+// logged: "flux logs" takes a controller's log line by line, leaves out what does not begin with a brace, ends at what is no JSON, and
+// chooses lines by level, kind, name and namespace.
+func logged(t *testing.T, b *sourceBed) {
+	sound, failing := b.git(b.repo(t, map[string]string{"a": "1"})), b.git(b.repo(t, nil))
+	b.Create(t, sound, failing)
+	b.await(t, sound, ready)
+	b.await(t, failing, failure{reason: "EmptyGitRepository", condition: sourcev1.FetchFailedCondition}.check)
+	type line struct{ TS, Level, Msg, Error, ControllerKind, Name, Namespace string }
+	find := func(obj client.Object, level string) (found line) {
+		content, err := os.ReadFile(filepath.Join(b.Dir, string(rbac.Source)+".log"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for text := range strings.Lines(string(content)) {
+			if !strings.HasPrefix(text, "{") || !strings.HasSuffix(text, "\n") { // left out, or still being written
+				continue
+			}
+			var l line
+			if err := json.Unmarshal([]byte(text), &l); err != nil {
+				t.Fatalf("%v: %s", err, text)
+			}
+			if l.Name == obj.GetName() && l.Level == level {
+				found = l
+			}
+		}
+		return found
+	}
+	for level, obj := range map[string]*sourcev1.GitRepository{"info": sound, "error": failing} {
+		var got line
+		for deadline := time.Now().Add(10 * time.Second); got.Msg == "" && time.Now().Before(deadline); time.Sleep(25 * time.Millisecond) {
+			got = find(obj, level)
+		}
+		if _, err := time.Parse("2006-01-02T15:04:05.000Z0700", got.TS); err != nil {
+			t.Errorf("level %s: %v in %+v", level, err, got)
+		}
+		want := line{Level: level, ControllerKind: sourcev1.GitRepositoryKind, Name: obj.Name, Namespace: obj.Namespace, TS: got.TS, Msg: got.Msg, Error: got.Error}
+		if diff := cmp.Diff(want, got); diff != "" || (got.Error == "") == (level == "error") {
+			t.Errorf("level %s (-want +got): %+v\n%s", level, got, diff)
+		}
+	}
 }
 
 func suspension(t *testing.T, b *sourceBed) {

@@ -142,6 +142,25 @@ func TestUpstreamFeeds(t *testing.T) {
 	x.wantInLedger(`"unverified":"` + waiver + `"`)
 }
 
+// TestUpstreamConsumes runs an unmodified kustomize-controller in place of ours. It asks at the URL in a status, and opens archives
+// in its own way.
+func TestUpstreamConsumes(t *testing.T) {
+	path := upstreamProgram(t, upstreamKustomize)
+	b := newKsBedOf(t, 1)
+	x := b.tenant(t, map[string]string{"app/config.yaml": configMap("hello", "a: one")})
+	b.Stop(t, rbac.Kustomize)
+	x.runUpstreamKustomize(path)
+	app := x.apply("app", nil)
+	x.until(app, applied(x.revision()))
+	x.wantData(map[string]string{"hello/a": "one"})
+	x.until(app, applied(x.commit(map[string]string{"app/config.yaml": configMap("hello", "a: two")})))
+	x.wantData(map[string]string{"hello/a": "two"})
+	image := x.ociSource("image", map[string]string{"app/config.yaml": configMap("pulled", "a: b")}, nil)
+	pulled := x.apply("pulled", func(s *kustomizev1.KustomizationSpec) { s.SourceRef.Kind, s.SourceRef.Name = "OCIRepository", "image" })
+	x.until(pulled, applied(image.GetArtifact().Revision))
+	x.wantData(map[string]string{"pulled/a": "b"})
+}
+
 // upstreamProgram is the path in an environment variable; without it the test is skipped.
 func upstreamProgram(t *testing.T, variable string) string {
 	t.Helper()

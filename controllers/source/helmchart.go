@@ -130,7 +130,7 @@ func (c Config) helmChartSource(ctx context.Context, obj *sourcev1.HelmChart, r 
 	if !r.whole {
 		r.NewWork()
 	}
-	if r.whole && r.from != (verify.Material{}) && c.Store.Kept(artifact.KeyOf(r.origin))[keptInputs] == inputs(obj, r) {
+	if r.whole && r.from != (verify.Material{}) && c.Store.Kept(artifact.KeyOf(r.origin))[keptInputs] == inputs(obj, r) && c.met(r.demand, r.claim) {
 		return c.unchangedChart(obj, r)
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"crypto"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/url"
 	"regexp"
@@ -22,6 +23,7 @@ import (
 	"sluice.dev/sluice/internal/fips"
 	"sluice.dev/sluice/internal/transport"
 	"sluice.dev/sluice/internal/verify"
+	"sluice.dev/sluice/internal/verify/provenance"
 )
 
 // indexedChart is a chart by its name in the index of a HelmRepository.
@@ -29,6 +31,7 @@ type indexedChart struct {
 	c          Config
 	repository *sourcev1.HelmRepository
 	version    chart.Version
+	trust      verify.Policy // empty unless verification is asked for
 }
 
 func (s *indexedChart) close() {}
@@ -66,18 +69,45 @@ func (s *indexedChart) index(digest string) (*chart.Index, error) {
 	return index, nil
 }
 
-// fetch downloads the archive and holds it against what the index says of it.
-func (s *indexedChart) fetch(ctx context.Context, _ *sourcev1.HelmChart, r *helmChartRun) (err error) {
-	var where string
-	if r.archive, where, err = s.c.download(ctx, s.repository, s.version); err != nil {
-		return err
-	}
-	sum, err := fips.Sum(s.c.Backend, crypto.SHA256, r.archive)
+// fetch downloads the archive and holds it against what the index says of it, and against its provenance file if that is asked for.
+func (s *indexedChart) fetch(ctx context.Context, obj *sourcev1.HelmChart, r *helmChartRun) error {
+	archive, from, err := s.c.download(ctx, s.repository, s.version)
 	if err != nil {
 		return err
 	}
-	r.statement = verify.Statement{Subject: verify.Subject{Reference: where, Digest: "sha256:" + hex.EncodeToString(sum)}, Method: verify.None}
-	return nil
+	sum, err := fips.Sum(s.c.Backend, crypto.SHA256, archive)
+	if err != nil {
+		return err
+	}
+	subject := verify.Subject{Reference: transport.RedactURL(from.String()), Digest: "sha256:" + hex.EncodeToString(sum)}
+	r.archive, r.statement = archive, verify.Statement{Subject: subject, Method: verify.None}
+	if obj.Spec.Verify == nil {
+		return nil
+	}
+	there := chart.ProvenanceOf(from)
+	if err := s.c.allowedAt(ctx, s.repository, there); err != nil {
+		return err
+	}
+	r.statement, err = s.c.verifyProvenance(ctx, subject, s.trust, provenance.Config{
+		Name: s.version.Name, Version: s.version.Version, Find: s.provenance(there),
+	})
+	return err
+}
+
+// provenance fetches a provenance file as the archive beside it was fetched.
+func (s *indexedChart) provenance(there *url.URL) provenance.Find {
+	return func(ctx context.Context, subject verify.Subject) (string, []byte, error) {
+		remote, err := s.c.helmRemote(ctx, s.repository)
+		if err != nil {
+			return "", nil, err
+		}
+		defer remote.Close()
+		file, err := remote.Provenance(ctx, there)
+		if errors.Is(err, chart.ErrNoProvenance) {
+			err = fmt.Errorf("%w: %w", err, verify.ErrNotVerified)
+		}
+		return subject.Digest, file, err
+	}
 }
 
 // values reads a file of the chart.
@@ -96,13 +126,13 @@ func chartFile(r *helmChartRun, name string) ([]byte, error) {
 
 // download fetches a version of a chart as a repository's index names it. The index digest is checked where there is one, and the
 // archive has to be the chart it is listed as. It returns also where it came from.
-func (c Config) download(ctx context.Context, repository *sourcev1.HelmRepository, v chart.Version) (archive []byte, where string, err error) {
-	failed := func(err error) ([]byte, string, error) {
+func (c Config) download(ctx context.Context, repository *sourcev1.HelmRepository, v chart.Version) (archive []byte, from *url.URL, err error) {
+	failed := func(err error) ([]byte, *url.URL, error) {
 		f, ok := errors.AsType[*fault.Fault](err)
 		if ok && f.Kind != fault.Retry || ok && f.Reason == sourcev1.AuthenticationFailedReason {
-			return nil, "", err
+			return nil, nil, err
 		}
-		return nil, "", fault.New(fault.Retry, chartPullReason, "failed to download chart '%s' version '%s': %w", v.Name, v.Version, err)
+		return nil, nil, fault.New(fault.Retry, chartPullReason, "failed to download chart '%s' version '%s': %w", v.Name, v.Version, err)
 	}
 	if len(v.URLs) == 0 {
 		return failed(errors.New("the index has no URL for it"))
@@ -112,19 +142,18 @@ func (c Config) download(ctx context.Context, repository *sourcev1.HelmRepositor
 		return failed(err)
 	}
 	defer remote.Close()
-	from, err := remote.Locate(v.URLs[0])
-	if err != nil {
+	if from, err = remote.Locate(v.URLs[0]); err != nil {
 		return failed(err)
 	}
 	if err := c.allowedAt(ctx, repository, from); err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	if archive, err = remote.Download(ctx, from); err != nil {
 		return failed(err)
 	}
 	sum, err := fips.Sum(c.Backend, crypto.SHA256, archive)
 	if err != nil {
-		return nil, "", err
+		return nil, nil, err
 	}
 	if want := strings.TrimPrefix(v.Digest, "sha256:"); want != "" && !strings.EqualFold(want, hex.EncodeToString(sum)) {
 		return failed(fault.New(fault.Retry, chartPullReason, "its digest is sha256:%x, and the index says %.100q", sum, v.Digest))
@@ -136,7 +165,7 @@ func (c Config) download(ctx context.Context, repository *sourcev1.HelmRepositor
 	if is.Name != v.Name || is.Version != v.Version {
 		return failed(fault.New(fault.Retry, chartPullReason, "the archive holds '%s' version '%s'", is.Name, is.Version))
 	}
-	return archive, transport.RedactURL(from.String()), nil
+	return archive, from, nil
 }
 
 // allowedAt asks policy about a place that an index leads to as if the repository were there: an index must not lead where its

@@ -20,10 +20,8 @@ import (
 	"sluice.dev/sluice/internal/oci"
 	"sluice.dev/sluice/internal/transport"
 	"sluice.dev/sluice/internal/verify"
+	"sluice.dev/sluice/internal/verify/provenance"
 )
-
-// chartLayer is the media type of a chart's archive in a registry.
-const chartLayer = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
 
 // registryChart is a chart in a registry that a HelmRepository of type oci names. It is reached, and verified, as an OCIRepository
 // of the same URL would be.
@@ -45,7 +43,7 @@ func (c Config) registrySupplier(ctx context.Context, obj *sourcev1.HelmChart, r
 			CertSecretRef: repository.Spec.CertSecretRef, Insecure: repository.Spec.Insecure, Timeout: repository.Spec.Timeout, Provider: repository.Spec.Provider,
 		},
 	}
-	if v := obj.Spec.Verify; v != nil {
+	if v := obj.Spec.Verify; v != nil && !byProvenance(obj) {
 		like.Spec.Verify = &sourcev1.OCIRepositoryVerification{Provider: v.Provider, SecretRef: v.SecretRef, MatchOIDCIdentity: v.MatchOIDCIdentity}
 	}
 	if err := c.allowed(ctx, repository, sourcev1.HelmRepositoryKind); err != nil { // a static object has no run of its own that asks
@@ -53,21 +51,20 @@ func (c Config) registrySupplier(ctx context.Context, obj *sourcev1.HelmChart, r
 	}
 	r.origin.URL = transport.RedactURL(like.Spec.URL)
 	s := &registryChart{c: c, like: like, run: ociRun{demand: demand{asked: obj.Spec.Verify != nil}}}
-	err := c.ociConnect(ctx, like, &s.run)
+	var err error
+	if byProvenance(obj) {
+		s.run.trust, err = c.provenanceTrust(ctx, obj)
+		s.run.demand = s.run.demand.believing(s.run.trust, err)
+	}
+	if err == nil {
+		err = c.ociConnect(ctx, like, &s.run)
+	}
 	r.demand = s.run.demand
-	if err != nil {
-		return nil, err
+	if err != nil || obj.Spec.Verify == nil {
+		return s, err
 	}
-	r.statement.Trust, err = c.trustOf(like, s.run.trust)
+	r.statement.Trust, err = verify.Trust(c.Backend, s.run.trust)
 	return s, err
-}
-
-// trustOf identifies whom a source believes; nothing where nothing is to be verified.
-func (c Config) trustOf(like *sourcev1.OCIRepository, trust verify.Policy) (string, error) {
-	if like.Spec.Verify == nil {
-		return "", nil
-	}
-	return verify.Trust(c.Backend, trust)
 }
 
 func (s *registryChart) close() {}
@@ -95,7 +92,7 @@ func (s *registryChart) resolve(ctx context.Context, obj *sourcev1.HelmChart, r 
 		return pullFault(r, err)
 	}
 	s.run.head = head
-	r.name, r.version = path.Base(obj.Spec.Chart), strings.ReplaceAll(tag, "_", "+")
+	r.name, r.version = path.Base(obj.Spec.Chart), s.version()
 	return nil
 }
 
@@ -108,14 +105,11 @@ func pullFault(r *helmChartRun, err error) error {
 }
 
 // fetch verifies the chart's signature, if that is asked for, before a byte of the chart is pulled.
-func (s *registryChart) fetch(ctx context.Context, _ *sourcev1.HelmChart, r *helmChartRun) error {
-	if err := s.c.ociVerify(ctx, s.like, &s.run); err != nil {
-		f := fault.Of(verificationFault(err, chartVerificationReason))
-		f.Reason, f.Condition = chartVerificationReason, sourcev1.SourceVerifiedCondition
-		return f
+func (s *registryChart) fetch(ctx context.Context, obj *sourcev1.HelmChart, r *helmChartRun) error {
+	if err := s.verify(ctx, obj, r); err != nil {
+		return err
 	}
-	r.statement = s.run.statement
-	layer, err := s.run.client.Pull(ctx, s.run.head, oci.LayerSelector{MediaType: chartLayer})
+	layer, err := s.run.client.Pull(ctx, s.run.head, oci.LayerSelector{MediaType: chart.ArchiveLayer})
 	if err != nil {
 		return pullFault(r, err)
 	}
@@ -124,7 +118,7 @@ func (s *registryChart) fetch(ctx context.Context, _ *sourcev1.HelmChart, r *hel
 		return pullFault(r, fmt.Errorf("%w (--helm-chart-max-size)", err))
 	}
 	is, err := chart.Inspect(ctx, r.archive, s.c.Charts)
-	if err == nil && (is.Name != r.name || is.Version != strings.ReplaceAll(s.run.head.Tag, "_", "+")) {
+	if err == nil && (is.Name != r.name || is.Version != s.version()) {
 		err = fmt.Errorf("it holds '%s' version '%s'", is.Name, is.Version)
 	}
 	if err != nil {
@@ -132,6 +126,23 @@ func (s *registryChart) fetch(ctx context.Context, _ *sourcev1.HelmChart, r *hel
 	}
 	return nil
 }
+
+// verify checks what spec.verify asks for.
+func (s *registryChart) verify(ctx context.Context, obj *sourcev1.HelmChart, r *helmChartRun) (err error) {
+	if byProvenance(obj) {
+		subject := verify.Subject{Reference: s.run.client.Repository(), Digest: s.run.head.Digest}
+		r.statement, err = s.c.verifyProvenance(ctx, subject, s.run.trust, provenance.Config{
+			Name: r.name, Version: s.version(), Find: provenance.InRegistry(s.run.client),
+		})
+		return err
+	}
+	err = s.c.ociVerify(ctx, s.like, &s.run)
+	r.statement = s.run.statement
+	return chartVerification(err)
+}
+
+// version is the one that the tag stands for.
+func (s *registryChart) version() string { return strings.ReplaceAll(s.run.head.Tag, "_", "+") }
 
 // values reads a file of the chart.
 func (s *registryChart) values(r *helmChartRun, name string) ([]byte, error) {

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 
 	"sluice.dev/sluice/controllers/internal/artifact"
@@ -31,14 +32,7 @@ func (c Config) chartSupplier(ctx context.Context, obj *sourcev1.HelmChart, r *h
 		if isRegistry(repository) {
 			return c.registrySupplier(ctx, obj, r, repository)
 		}
-		if r.demand.asked = obj.Spec.Verify != nil; r.demand.asked {
-			return nil, unsupported("spec.verify of a chart from a HelmRepository that is not of type oci")
-		}
-		if err := c.sourceArtifact(ctx, r, helmOrigin(repository), demand{}); err != nil {
-			return nil, err
-		}
-		r.origin.URL = helmOrigin(repository).URL
-		return &indexedChart{c: c, repository: repository}, nil
+		return c.indexSupplier(ctx, obj, r, repository)
 	case sourcev1.GitRepositoryKind:
 		repository := &sourcev1.GitRepository{}
 		if err := c.chartSource(ctx, kind, key, repository); err != nil {
@@ -57,6 +51,29 @@ func (c Config) chartSupplier(ctx context.Context, obj *sourcev1.HelmChart, r *h
 	default:
 		return nil, fault.New(fault.Invalid, "UnsupportedSourceKind", "source kind %.100q: a chart comes from a HelmRepository, a GitRepository or a Bucket", kind)
 	}
+}
+
+// indexSupplier supplies a chart by the index of a repository. Whom to believe is found out here, so that a key that has changed is
+// noticed.
+func (c Config) indexSupplier(ctx context.Context, obj *sourcev1.HelmChart, r *helmChartRun, repository *sourcev1.HelmRepository) (chartSupplier, error) {
+	s := &indexedChart{c: c, repository: repository}
+	r.origin.URL = helmOrigin(repository).URL
+	if r.demand.asked = obj.Spec.Verify != nil; r.demand.asked {
+		if !byProvenance(obj) {
+			return nil, fault.New(fault.Invalid, meta.FeatureGateDisabledReason,
+				"spec.verify.provider: %s verifies charts of a HelmRepository of type oci: use that, or provider %q", obj.Spec.Verify.Provider, provenanceProvider)
+		}
+		var err error
+		s.trust, err = c.provenanceTrust(ctx, obj)
+		r.demand = r.demand.believing(s.trust, err)
+		if err != nil {
+			return nil, err
+		}
+		if r.statement.Trust, err = verify.Trust(c.Backend, s.trust); err != nil {
+			return nil, err
+		}
+	}
+	return s, c.sourceArtifact(ctx, r, helmOrigin(repository), demand{})
 }
 
 // treeSupplier supplies a chart from the files of a source, provided that they are verified where the source asks for that.

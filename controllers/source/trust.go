@@ -180,6 +180,11 @@ func cosignKeys(all []verify.Key) []verify.Key {
 	return slices.DeleteFunc(slices.Clone(all), func(k verify.Key) bool { return !armored(k, pemArmor) || armored(k, pgpArmor) })
 }
 
+// ringKeys returns the OpenPGP key rings.
+func ringKeys(all []verify.Key) []verify.Key {
+	return slices.DeleteFunc(slices.Clone(all), func(k verify.Key) bool { return !armored(k, pgpArmor) })
+}
+
 func armored(k verify.Key, armor string) bool {
 	return bytes.HasPrefix(bytes.TrimSpace(k.Data), []byte(armor))
 }

@@ -25,7 +25,7 @@ func rooms() []room {
 		// Reaching out, and believing what came back.
 		{"internal/cloud", []string{"internal/fips", "internal/transport"}},
 		{"internal/github", []string{"internal/fips", "internal/transport"}},
-		{"internal/verify", []string{"internal/fault", "internal/fips", "internal/oci", "internal/sign", "internal/transport"}},
+		{"internal/verify", []string{"internal/chart", "internal/fault", "internal/fips", "internal/oci", "internal/sign", "internal/transport"}},
 		{"internal/sign", []string{"internal/fault", "internal/fips", "internal/oci", "internal/transport"}},
 		{"internal/oci", []string{"internal/fault", "internal/fips", "internal/transport"}},
 		{"internal/git", []string{"internal/fault", "internal/fips", "internal/transport"}},
@@ -112,7 +112,7 @@ func owners() []owner {
 		{"github.com/go-git/go-git", []string{"internal/git", "internal/verify/gitsig", "controllers/internal/artifact"}, "Git is one room"},
 		{
 			"github.com/ProtonMail/go-crypto",
-			[]string{"internal/verify/gitsig", "controllers/kustomize/decrypt/unwrap"},
+			[]string{"internal/verify/pgp", "controllers/kustomize/decrypt/unwrap"},
 			"OpenPGP: signatures are believed in one place, data keys opened in another",
 		},
 		{"filippo.io/age", []string{"controllers/kustomize/decrypt/unwrap"}, "not approved: behind the FIPS profile"},

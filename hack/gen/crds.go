@@ -48,7 +48,11 @@ func deriveCRDs(ctx context.Context, root string) (map[string][]byte, error) {
 	if _, err := output(ctx, root, generator, args...); err != nil {
 		return nil, err
 	}
-	return collect(dir, header(origin))
+	definitions, err := collect(dir, header(origin))
+	if err != nil {
+		return nil, err
+	}
+	return definitions, add(definitions, additions())
 }
 
 // modulesOf names the modules that provide the packages, with their versions, sorted.

@@ -97,3 +97,20 @@ func TestLabel(t *testing.T) {
 		}
 	}
 }
+
+func TestAdd(t *testing.T) {
+	addTo := []addition{{file: "a.yaml", old: "- x\n", new: "- x\n- y\n"}}
+	definitions := map[string][]byte{"a.yaml": []byte("enum:\n- x\nend\n"), "b.yaml": []byte("- x\n")}
+	if err := add(definitions, addTo); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string][]byte{"a.yaml": []byte("enum:\n- x\n- y\nend\n"), "b.yaml": []byte("- x\n")}
+	if diff := cmp.Diff(want, definitions); diff != "" {
+		t.Errorf("definitions (-want +got):\n%s", diff)
+	}
+	for name, body := range map[string]string{"not there": "enum:\n", "there twice": "- x\n- x\n"} {
+		if err := add(map[string][]byte{"a.yaml": []byte(body)}, addTo); err == nil {
+			t.Errorf("%s: added", name)
+		}
+	}
+}

@@ -56,7 +56,7 @@ func (e Exemption) row() (ExemptionRow, bool) {
 		return ExemptionRow{
 			ID:         "openpgp-fingerprint",
 			Algorithm:  "SHA-1",
-			Where:      "internal/verify (OpenPGP commit signatures)",
+			Where:      "internal/verify (OpenPGP signatures of commits and charts)",
 			Reason:     "RFC 4880 names v4 keys by SHA-1; keys are trusted by their bytes, the name only selects one",
 			Protection: "the signature itself is RSA or ECDSA with SHA-2, checked by the module",
 		}, true

@@ -35,7 +35,6 @@ func Features() []FeatureRow {
 		{SprigWeakFunction, "weak template function", "MD5-, SHA-1-, bcrypt- or DSA-based, or encryption without a module", "use sha256sum, or keep secrets out of templates", Tolerates},
 		{OPAWeakBuiltin, "weak policy built-in", "MD5 and SHA-1", "use crypto.sha256 or crypto.hmac.sha256", Refuses},
 		{NexusReceiver, "HMAC-SHA1 webhook", "the sender offers no SHA-2", "use a receiver type with HMAC-SHA256", Tolerates},
-		{HelmProvenance, "Helm .prov file", "OpenPGP clear-signed, verified by a frozen library", "sign the chart with sigstore or notation", Tolerates},
 	}
 }
 

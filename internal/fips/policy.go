@@ -111,7 +111,6 @@ const (
 	SprigWeakFunction  Feature = "sprig-weak-function"
 	OPAWeakBuiltin     Feature = "opa-weak-builtin"
 	NexusReceiver      Feature = "receiver-hmac-sha1"
-	HelmProvenance     Feature = "helm-provenance"
 )
 
 // FeatureRow is one line of the policy table.

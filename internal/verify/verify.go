@@ -27,6 +27,8 @@ const (
 	GitSSH Method = "git-ssh"
 	// GitOpenPGP is an OpenPGP signature on a commit or a tag.
 	GitOpenPGP Method = "git-openpgp"
+	// HelmProvenance is an OpenPGP signature over a chart's provenance file.
+	HelmProvenance Method = "helm-provenance"
 )
 
 // Subject is what is verified. It is always named by digest or object id, never by a tag.
@@ -83,6 +85,8 @@ type Statement struct {
 	// Fingerprint is "SHA256:<base64>" for SSH keys, "sha256:<hex>" over the DER public key for others, or the
 	// OpenPGP fingerprint in hex.
 	Fingerprint string `json:"fingerprint,omitempty"`
+	// Evidence is "sha256:<hex>" of the file that has the signature, where that lies beside the subject: a chart's provenance.
+	Evidence string `json:"evidence,omitempty"`
 	// Trust is "sha256:<hex>" over the trust material of the policy, so that a changed key can be noticed.
 	Trust string `json:"trust,omitempty"`
 	// VerifiedAt is when.

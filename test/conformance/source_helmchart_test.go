@@ -233,7 +233,7 @@ func testChartFailures(t *testing.T, b *sourceBed) {
 		"a file of ours":             {chart: "by-file", want: pull("neither http nor https")},
 		"verification": {chart: "sound", change: func(s *sourcev1.HelmChartSpec) {
 			s.Verify = &sourcev1.HelmChartVerification{Provider: "cosign"}
-		}, want: failure{reason: meta.FeatureGateDisabledReason, stalled: true, says: []string{"spec.verify"}}},
+		}, want: failure{reason: meta.FeatureGateDisabledReason, stalled: true, says: []string{"spec.verify", "helm-provenance"}}},
 		"values files that are missing": {chart: "sound", change: func(s *sourcev1.HelmChartSpec) { s.ValuesFiles = []string{"none.yaml"} }, want: failure{
 			reason: "ValuesFilesError", condition: sourcev1.BuildFailedCondition, stalled: true, says: []string{"no values file found at path 'none.yaml'"},
 		}},

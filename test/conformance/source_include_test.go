@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"path"
 	"strings"
 	"testing"
 
@@ -218,10 +219,10 @@ func testVerifiedIncludes(t *testing.T, b *sourceBed) {
 }
 
 // claim is what the platform states about a source's artifact.
-func (b *sourceBed) claim(t *testing.T, obj *sourcev1.GitRepository) verify.Claim {
+func (b *sourceBed) claim(t *testing.T, obj source) verify.Claim {
 	t.Helper()
-	a := obj.Status.Artifact
-	url := strings.TrimSuffix(a.URL, a.Path) + "v1/statements/gitrepository/" + obj.Namespace + "/" + obj.Name + "/" + strings.TrimPrefix(a.Digest, "sha256:")
+	a := obj.GetArtifact()
+	url := strings.TrimSuffix(a.URL, a.Path) + "v1/statements/" + path.Dir(a.Path) + "/" + strings.TrimPrefix(a.Digest, "sha256:")
 	code, body := b.get(t, url)
 	var envelope struct{ Payload string }
 	var statement struct{ Predicate verify.Claim }

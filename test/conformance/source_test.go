@@ -26,6 +26,7 @@ func TestSources(t *testing.T) {
 		"helm chart":         testHelmChart,
 		"helm chart of Git":  testTreeChart,
 		"helm chart of OCI":  testRegistryChart,
+		"helm provenance":    testProvenance,
 		"cosign":             testCosign,
 		"notation":           testNotation,
 		"registries":         testRegistries,

@@ -4,10 +4,8 @@
 // policy names. Its input is what internal/git read and hashed; it fetches nothing.
 //
 // It refuses, beside a signature that does not hold or is by nobody trusted: several signatures in one, anything around the
-// armor, SSH signatures for another purpose than Git's, SHA-1 and weaker, DSA, RSA below 2048 bits, curves off the NIST
-// list, keys that are expired or revoked now or were so when they signed, a tag whose signed name is not the one asked for,
-// and, in the strict profile, OpenPGP's EdDSA, which a library outside the module would compute. X.509 signatures are not
-// supported.
+// armor, SSH signatures for another purpose than Git's, SHA-1 and weaker, DSA, RSA below 2048 bits, and a tag whose signed name
+// is not the one asked for. What else counts of OpenPGP is internal/verify/pgp's to say. X.509 signatures are not supported.
 //
 // A Git object id is SHA-1, an identifier with collision detection: what a signature binds, it binds through such ids
 // (docs/fips.md). Signatures on OCI artifacts are internal/verify/cosign's, sealing what was found is attest's.

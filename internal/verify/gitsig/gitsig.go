@@ -7,12 +7,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"sluice.dev/sluice/internal/fault"
 	"sluice.dev/sluice/internal/fips"
 	"sluice.dev/sluice/internal/verify"
+	"sluice.dev/sluice/internal/verify/pgp"
 )
 
 // The condition reasons of this package's faults (spec rows S-10, S-42).
@@ -211,10 +213,15 @@ func (v *Verifier) signature(o Object, keys []verify.Key) (finding, error) {
 // row S-42).
 func isSSH(k verify.Key) bool { return strings.HasSuffix(k.Name, ".sshpub") }
 
-// nobody is the error after each key was tried: why says what stood in the way of those that came close.
-func nobody(signer string, why []error) error {
-	if len(why) == 0 {
-		return fmt.Errorf("it is signed by %s, whom no trusted key names: %w", signer, verify.ErrNotVerified)
+// pgp checks an OpenPGP signature.
+func (v *Verifier) pgp(o Object, keys []verify.Key) (finding, error) {
+	signature, err := pgp.Parse(o.Signature)
+	if err != nil {
+		return finding{}, fmt.Errorf("%w: %w", err, verify.ErrNotVerified)
 	}
-	return fmt.Errorf("signed by %s: %w: %w", signer, errors.Join(why...), verify.ErrNotVerified)
+	found, err := pgp.Checker{FIPS: v.config.FIPS, Now: v.config.Now}.Check(o.Payload, signature, slices.DeleteFunc(slices.Clone(keys), isSSH))
+	if err != nil {
+		return finding{}, err
+	}
+	return finding{method: verify.GitOpenPGP, signer: found.Signer, fingerprint: found.Fingerprint}, nil
 }

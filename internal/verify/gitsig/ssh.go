@@ -47,7 +47,7 @@ func (v *Verifier) ssh(o Object, keys []verify.Key) (finding, error) {
 		}
 		return finding{method: verify.GitSSH, signer: key.Name, fingerprint: fingerprint}, nil
 	}
-	return finding{}, nobody(fingerprint, why)
+	return finding{}, verify.ByNobody(fingerprint, why)
 }
 
 // parseSSH reads one armored signature with nothing after it.

@@ -106,6 +106,7 @@ func (c Config) HelmCharts() harness.Loop[*sourcev1.HelmChart, helmChartRun] {
 // helmChartAdmit refuses what policy does not allow.
 func (c Config) helmChartAdmit(ctx context.Context, obj *sourcev1.HelmChart, r *helmChartRun) error {
 	r.origin = originOf(sourcev1.HelmChartKind, obj, "")
+	r.demand = c.demands(obj.Namespace, obj.Spec.Verify != nil)
 	return c.allowed(ctx, obj, sourcev1.HelmChartKind)
 }
 

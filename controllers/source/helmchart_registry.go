@@ -50,7 +50,7 @@ func (c Config) registrySupplier(ctx context.Context, obj *sourcev1.HelmChart, r
 		return nil, err
 	}
 	r.origin.URL = transport.RedactURL(like.Spec.URL)
-	s := &registryChart{c: c, like: like, run: ociRun{demand: demand{asked: obj.Spec.Verify != nil}}}
+	s := &registryChart{c: c, like: like, run: ociRun{demand: r.demand}}
 	var err error
 	if byProvenance(obj) {
 		s.run.trust, err = c.provenanceTrust(ctx, obj)

@@ -40,14 +40,14 @@ func (c Config) chartSupplier(ctx context.Context, obj *sourcev1.HelmChart, r *h
 		}
 		withdrawn := repository.Spec.Verification != nil && repository.Status.Artifact == nil &&
 			status.Is(repository.Status.Conditions, sourcev1.SourceVerifiedCondition, metav1.ConditionFalse)
-		r.demand = demand{asked: withdrawn, other: withdrawn} // what was made of it goes with it (weakness W32)
-		return c.treeSupplier(ctx, r, gitOrigin(repository), repository.Spec.Verification != nil)
+		r.demand.asked, r.demand.other = r.demand.asked || withdrawn, withdrawn // what was made of it goes with it (weakness W32)
+		return c.treeSupplier(ctx, r, gitOrigin(repository), c.demands(obj.Namespace, repository.Spec.Verification != nil))
 	case sourcev1.BucketKind:
 		bucket := &sourcev1.Bucket{}
 		if err := c.chartSource(ctx, kind, key, bucket); err != nil {
 			return nil, err
 		}
-		return c.treeSupplier(ctx, r, bucketOrigin(bucket), false)
+		return c.treeSupplier(ctx, r, bucketOrigin(bucket), c.demands(obj.Namespace, false))
 	default:
 		return nil, fault.New(fault.Invalid, "UnsupportedSourceKind", "source kind %.100q: a chart comes from a HelmRepository, a GitRepository or a Bucket", kind)
 	}
@@ -58,7 +58,7 @@ func (c Config) chartSupplier(ctx context.Context, obj *sourcev1.HelmChart, r *h
 func (c Config) indexSupplier(ctx context.Context, obj *sourcev1.HelmChart, r *helmChartRun, repository *sourcev1.HelmRepository) (chartSupplier, error) {
 	s := &indexedChart{c: c, repository: repository}
 	r.origin.URL = helmOrigin(repository).URL
-	if r.demand.asked = obj.Spec.Verify != nil; r.demand.asked {
+	if obj.Spec.Verify != nil {
 		if !byProvenance(obj) {
 			return nil, fault.New(fault.Invalid, meta.FeatureGateDisabledReason,
 				"spec.verify.provider: %s verifies charts of a HelmRepository of type oci: use that, or provider %q", obj.Spec.Verify.Provider, provenanceProvider)
@@ -76,10 +76,11 @@ func (c Config) indexSupplier(ctx context.Context, obj *sourcev1.HelmChart, r *h
 	return s, c.sourceArtifact(ctx, r, helmOrigin(repository), demand{})
 }
 
-// treeSupplier supplies a chart from the files of a source, provided that they are verified where the source asks for that.
-func (c Config) treeSupplier(ctx context.Context, r *helmChartRun, origin verify.Origin, verified bool) (chartSupplier, error) {
+// treeSupplier supplies a chart from the files of a source, provided that they are verified where the source or the platform asks for
+// that.
+func (c Config) treeSupplier(ctx context.Context, r *helmChartRun, origin verify.Origin, d demand) (chartSupplier, error) {
 	r.origin.URL = origin.URL
-	if err := c.sourceArtifact(ctx, r, origin, demand{asked: verified}); err != nil {
+	if err := c.sourceArtifact(ctx, r, origin, d); err != nil {
 		return nil, err
 	}
 	held, ok := c.Store.Current(artifact.KeyOf(origin))

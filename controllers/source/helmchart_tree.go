@@ -74,9 +74,16 @@ func (s *treeChart) fetch(ctx context.Context, obj *sourcev1.HelmChart, r *helmC
 		built.Condition = sourcev1.BuildFailedCondition
 		return built
 	}
-	if r.remote = d.remote; r.remote { // who signed the source has not seen these bytes
-		r.statement = verify.Statement{Subject: r.statement.Subject, Method: verify.None}
+	if r.remote = d.remote; !r.remote {
+		return nil
 	}
+	if r.demand.asked {
+		f := fault.Of(fault.New(fault.Denied, chartVerificationReason, "chart '%s' has dependencies from elsewhere than its source, and nobody vouches for them: "+
+			"add them to its charts/ folder (helm dependency build) and sign that", obj.Spec.Chart))
+		f.Condition = sourcev1.SourceVerifiedCondition
+		return f
+	}
+	r.statement = verify.Statement{Subject: r.statement.Subject, Method: verify.None} // who signed the source has not seen these bytes
 	return nil
 }
 

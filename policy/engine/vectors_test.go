@@ -140,6 +140,7 @@ func complete(o map[string]any) *unstructured.Unstructured {
 		"GitRepository":   "source.toolkit.fluxcd.io/v1",
 		"OCIRepository":   "source.toolkit.fluxcd.io/v1",
 		"HelmRepository":  "source.toolkit.fluxcd.io/v1",
+		"HelmChart":       "source.toolkit.fluxcd.io/v1",
 		"Bucket":          "source.toolkit.fluxcd.io/v1",
 		"Alert":           "notification.toolkit.fluxcd.io/v1beta3",
 		"Provider":        "notification.toolkit.fluxcd.io/v1beta3",

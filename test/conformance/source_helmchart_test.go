@@ -386,17 +386,17 @@ func chartCredentials(t *testing.T, b *sourceBed) {
 
 func chartElsewhere(t *testing.T, b *sourceBed) {
 	repo := b.name("tempting")
-	packChart(t, b.charts.open, repo, "home", "1.0.0")
+	b.signedChart(t, repo, "home", b.tenants.charts)
 	b.charts.open.AddEntry(repo, "away", "1.0.0", b.charts.bare.URL+"/x/away-1.0.0.tgz", "")
 	b.charts.open.AddEntry(repo, "inside", "1.0.0", "http://169.254.169.254/latest/meta-data", "")
 	from := b.helm(repo)
 	from.Namespace = b.Tenants[0]
 	b.Create(t, from)
-	home := b.chart(from, "home")
+	home := b.chart(from, "home", byRing("none"))
 	b.Create(t, home)
 	b.await(t, home, ready)
 	for _, name := range []string{"away", "inside"} {
-		obj := b.chart(from, name)
+		obj := b.chart(from, name, byRing("none"))
 		b.Create(t, obj)
 		b.await(t, obj, failure{reason: "PolicyDenied", says: []string{"sluice-3"}}.check)
 	}

@@ -81,6 +81,14 @@ func packed(t *testing.T, name, version string) []byte {
 	return archive
 }
 
+// signedChart puts version 1.0.0 of a chart and its provenance file into a repository of the open server.
+func (b *sourceBed) signedChart(t *testing.T, repo, name string, by releaser) {
+	t.Helper()
+	archive := packed(t, name, "1.0.0")
+	b.charts.open.AddArchive(repo, name, "1.0.0", archive)
+	b.charts.open.SetFile(repo, name+"-1.0.0.tgz.prov", by.provenance(t, name, "1.0.0", archive))
+}
+
 // byRing asks for a provenance file by a key of a Secret.
 func byRing(secret string) func(*sourcev1.HelmChartSpec) {
 	return func(s *sourcev1.HelmChartSpec) {
@@ -248,9 +256,7 @@ func registryProvenance(t *testing.T, b *sourceBed, by, other releaser) {
 // provenanceKeys: another key is noticed without a new index, and what nobody vouches for is withdrawn (W32, S-59).
 func provenanceKeys(t *testing.T, b *sourceBed, by, other releaser) {
 	server, repo := b.charts.open, b.name("rotated")
-	archive := packed(t, "app", "1.0.0")
-	server.AddArchive(repo, "app", "1.0.0", archive)
-	server.SetFile(repo, "app-1.0.0.tgz.prov", by.provenance(t, "app", "1.0.0", archive))
+	b.signedChart(t, repo, "app", by)
 	from := b.helm(repo)
 	b.Create(t, from)
 	b.await(t, from, ready)
@@ -270,7 +276,7 @@ func provenanceKeys(t *testing.T, b *sourceBed, by, other releaser) {
 	b.ask(t, obj)
 	b.await(t, obj, verified("helm-provenance", "second.asc"))
 	b.serves(t, obj, before)
-	server.SetFile(repo, "app-1.0.0.tgz.prov", other.provenance(t, "app", "1.0.0", archive))
+	b.signedChart(t, repo, "app", other)
 	b.setSecret(t, secret, map[string][]byte{ringEntry: other.ring})
 	b.ask(t, obj)
 	b.await(t, obj, verified("helm-provenance", ringEntry, fmt.Sprintf("%X", other.key.PrimaryKey.Fingerprint)))

@@ -6,10 +6,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
 	openpgp "github.com/ProtonMail/go-crypto/openpgp/v2"
 	"github.com/google/go-cmp/cmp"
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
@@ -23,6 +25,7 @@ import (
 	"sluice.dev/sluice/internal/fips"
 	"sluice.dev/sluice/internal/oci"
 	"sluice.dev/sluice/internal/sign"
+	"sluice.dev/sluice/test/charts"
 	"sluice.dev/sluice/test/gitserver"
 )
 
@@ -406,17 +409,21 @@ func (b *sourceBed) neverPulled(t *testing.T, repository string, to *oci.Client,
 type tenantKeys struct {
 	ssh, strangerSSH gitserver.SSHKey
 	cosign, stranger *sign.Key
+	// charts signs charts for the platform, strangerCharts for nobody.
+	charts, strangerCharts releaser
 }
 
 // swapped believes the strangers instead.
 func (k tenantKeys) swapped() tenantKeys {
-	return tenantKeys{ssh: k.strangerSSH, strangerSSH: k.ssh, cosign: k.stranger, stranger: k.cosign}
+	return tenantKeys{
+		ssh: k.strangerSSH, strangerSSH: k.ssh, cosign: k.stranger, stranger: k.cosign, charts: k.strangerCharts, strangerCharts: k.charts,
+	}
 }
 
 // tenantTrust is a tenant's entry of the parameters after its sources.
 func tenantTrust(k tenantKeys) string {
 	text := "    verification:\n      required: true\n      keys:\n"
-	for name, key := range map[string][]byte{"maintainer": k.ssh.Authorized, "release": k.cosign.PublicPEM()} {
+	for name, key := range map[string][]byte{"maintainer": k.ssh.Authorized, "release": k.cosign.PublicPEM(), "charts": k.charts.ring} {
 		text += fmt.Sprintf("      - {name: %s, publicKey: %q}\n", name, key)
 	}
 	return text
@@ -432,7 +439,10 @@ func newTenantKeys(t *testing.T) tenantKeys {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return tenantKeys{ssh: ssh, strangerSSH: stranger, cosign: newCosignKey(t), stranger: newCosignKey(t)}
+	return tenantKeys{
+		ssh: ssh, strangerSSH: stranger, cosign: newCosignKey(t), stranger: newCosignKey(t),
+		charts: newReleaser(t, packet.Config{RSABits: 2048}), strangerCharts: newReleaser(t, packet.Config{RSABits: 2048}),
+	}
 }
 
 // testTenantTrust: in a tenant's namespace the platform says who is believed, and the tenant's own keys count for nothing.
@@ -495,6 +505,7 @@ func testTenantTrust(t *testing.T, b *sourceBed) {
 			}
 		})
 	}
+	t.Run("charts", func(t *testing.T) { t.Parallel(); tenantCharts(t, b) })
 	t.Run("a change of the parameters is noticed at once", func(t *testing.T) {
 		t.Parallel()
 		obj, former := ociOf(t, b.tenants.cosign), ociOf(t, b.tenants.stranger)
@@ -517,4 +528,68 @@ func testTenantTrust(t *testing.T, b *sourceBed) {
 		b.await(t, formerGit, unverified("InvalidCommitSignature", "no trusted key").check)
 		b.withdrawn(t, formerGit, beforeGit)
 	})
+}
+
+// tenantCharts: charts of a tenant are verified as its other sources are, by the platform's keys (rule 4).
+func tenantCharts(t *testing.T, b *sourceBed) {
+	tenant := b.Tenants[0]
+	repo, folder := b.name("tenant"), b.name("tenant")
+	b.signedChart(t, repo, "signed", b.tenants.charts)
+	b.signedChart(t, repo, "foreign", b.tenants.strangerCharts)
+	index := b.helm(repo)
+	registry := b.helm("", func(s *sourcev1.HelmRepositorySpec) {
+		s.Type, s.URL, s.Insecure = sourcev1.HelmRepositoryTypeOCI, b.plain.URL()+"/"+folder, true
+	})
+	to := b.pusher(t, folder+"/app")
+	cosignBy(t, to, pushChart(t, to, "app", "1.0.0"), b.tenants.cosign, sign.TagScheme)
+	files := below("app", charts.Files("app", "1.0.0"))
+	maps.Copy(files, below("needy", charts.Files("needy", "1.0.0")))
+	files["needy/Chart.yaml"] += fmt.Sprintf("dependencies:\n- {name: signed, version: 1.x, repository: %q}\n", b.charts.open.URL+"/"+repo)
+	git := b.repo(t, nil)
+	if _, err := git.Commit(gitserver.CommitOptions{Files: files, Sign: gitserver.SSHSign(b.tenants.ssh.Signer)}); err != nil {
+		t.Fatal(err)
+	}
+	tree := b.git(git, func(s *sourcev1.GitRepositorySpec) {
+		s.Verification = &sourcev1.GitRepositoryVerification{Mode: "HEAD", SecretRef: *ref("none")}
+	})
+	for _, from := range []source{index, registry, tree} {
+		from.SetNamespace(tenant)
+		b.Create(t, from)
+	}
+	byKey := func(s *sourcev1.HelmChartSpec) { s.Verify = &sourcev1.HelmChartVerification{Provider: "cosign"} }
+	denied := failure{reason: "PolicyDenied", says: []string{"sluice-4", "spec.verify"}}.check
+	for name, tc := range map[string]struct {
+		from  source
+		chart string
+		ask   func(*sourcev1.HelmChartSpec)
+		want  func(source) error
+	}{
+		"of an index, by the platform's key":    {index, "signed", byRing("none"), verified("helm-provenance", "charts")},
+		"of an index, by somebody":              {index, "foreign", byRing("none"), refusedChart("whom no trusted key names").check},
+		"of an index, without verification":     {index, "signed", nil, denied},
+		"of a registry, by the platform's key":  {registry, "app", byKey, verified("cosign-key", "release")},
+		"of a registry, without verification":   {registry, "app", nil, denied},
+		"of Git":                                {tree, "app", nil, ready[source]},
+		"of Git, with dependencies from a repo": {tree, "needy", nil, refusedChart("charts/ folder").check},
+		"of a Bucket": {tree, "app", func(s *sourcev1.HelmChartSpec) {
+			s.SourceRef = sourcev1.LocalHelmChartSourceReference{Kind: sourcev1.BucketKind, Name: "any"}
+		},
+			failure{reason: "PolicyDenied", says: []string{"sluice-4", "Bucket"}}.check},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			obj := b.chart(tc.from, tc.chart)
+			if tc.ask != nil {
+				tc.ask(&obj.Spec)
+			}
+			b.Create(t, obj)
+			b.await(t, obj, tc.want)
+			if (ready(obj) == nil) != (obj.Status.Artifact != nil) {
+				t.Errorf("artifact %+v of %+v", obj.Status.Artifact, obj.Status.Conditions)
+			}
+			if obj.Status.Artifact != nil && !b.claim(t, obj).Verified() {
+				t.Errorf("claim %+v", b.claim(t, obj))
+			}
+		})
+	}
 }

@@ -15,6 +15,8 @@ import (
 	"sluice.dev/sluice/internal/oci"
 	"sluice.dev/sluice/internal/sign"
 	"sluice.dev/sluice/test/charts"
+	"sluice.dev/sluice/test/notary"
+	"sluice.dev/sluice/test/registry/program"
 )
 
 // pushChart pushes a chart as Helm does, and returns the digest of its manifest.
@@ -82,6 +84,9 @@ func testRegistryChart(t *testing.T, b *sourceBed) {
 			t.Errorf("what nobody vouches for is served: %d, %+v", code, obj.Status.Artifact)
 		}
 	})
+	for _, p := range []program.Program{program.Olareg, program.Distribution} {
+		t.Run("signed with Notation, at "+string(p), func(t *testing.T) { t.Parallel(); chartByNotation(t, b, "oci://"+b.programs[p]) })
+	}
 	for name, tc := range map[string]struct {
 		chart  string
 		change func(*sourcev1.HelmChartSpec)
@@ -108,4 +113,52 @@ func testRegistryChart(t *testing.T, b *sourceBed) {
 			}
 		})
 	}
+}
+
+// chartByNotation: a chart in a registry that others have written is verified by a trust policy of the Notary Project, before it is pulled, and
+// withdrawn with the authority that vouched for it (S-58, S-95, W32).
+func chartByNotation(t *testing.T, b *sourceBed, url string) {
+	authority, err := notary.NewAuthority(notaryOrganization)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := notary.NewAuthority(notaryOrganization)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := authority.Issue(notaryOrganization, "release")
+	if err != nil {
+		t.Fatal(err)
+	}
+	trusting := func(of *notary.Authority) map[string][]byte {
+		return map[string][]byte{"trustpolicy.json": notary.Policy("strict", notaryOrganization), "ca.crt": of.PEM()}
+	}
+	folder := b.name("team/charts")
+	to := ociClient(t, url+"/"+folder+"/app", oci.Config{Insecure: true})
+	digest := pushChart(t, to, "app", "1.0.0+7")
+	from := b.helm("", func(s *sourcev1.HelmRepositorySpec) {
+		s.Type, s.URL, s.Insecure = sourcev1.HelmRepositoryTypeOCI, url+"/"+folder, true
+	})
+	secret := b.secret(t, trusting(authority))
+	obj := b.chart(from, "app", func(s *sourcev1.HelmChartSpec) {
+		s.Verify = &sourcev1.HelmChartVerification{Provider: "notation", SecretRef: ref(secret)}
+	})
+	b.Create(t, from, obj)
+	b.await(t, obj, refusedChart("no signature found").check)
+	if err := signer.Sign(t.Context(), to, notary.COSE, digest); err != nil {
+		t.Fatal(err)
+	}
+	b.ask(t, obj)
+	b.await(t, obj, verified("notation by CN=release,O="+notaryOrganization))
+	before := *obj.Status.Artifact
+	if got := b.download(t, &before)["app/Chart.yaml"]; got != charts.Files("app", "1.0.0+7")["Chart.yaml"] || before.Revision != "1.0.0+7" {
+		t.Errorf("%s: %q", before.Revision, got)
+	}
+	if got := b.claim(t, obj).Statement; got.Method != "notation" || got.Subject.Digest != digest {
+		t.Errorf("statement %+v", got)
+	}
+	b.setSecret(t, secret, trusting(other))
+	b.ask(t, obj)
+	b.await(t, obj, refusedChart("no trusted authority").check)
+	b.withdrawn(t, obj, before)
 }

@@ -65,9 +65,11 @@ func (d *dependencies) add(ctx context.Context, c *chart.Chart, one chart.Depend
 	case one.Repository == "":
 		return fmt.Errorf("it is not in charts/, and names no repository")
 	case strings.HasPrefix(one.Repository, "http://"), strings.HasPrefix(one.Repository, "https://"):
-		return d.addRemote(ctx, c, one)
+		return d.addIndexed(ctx, c, one)
+	case strings.HasPrefix(one.Repository, "oci://"):
+		return d.addRegistered(ctx, c, one)
 	default:
-		return fmt.Errorf("repository %.100q: dependencies come from file://, http:// and https://", one.Repository)
+		return fmt.Errorf("repository %.100q: dependencies come from file://, http://, https:// and oci://", one.Repository)
 	}
 }
 
@@ -87,9 +89,9 @@ func (d *dependencies) addLocal(ctx context.Context, c *chart.Chart, one chart.D
 	return nil
 }
 
-// addRemote downloads a chart, as whom the namespace's HelmRepository of that URL says, or as nobody.
-func (d *dependencies) addRemote(ctx context.Context, c *chart.Chart, one chart.Dependency) error {
-	repository, err := d.repository(ctx, one.Repository)
+// addIndexed downloads a chart that an index lists, as whom the namespace's HelmRepository of that URL says, or as nobody.
+func (d *dependencies) addIndexed(ctx context.Context, c *chart.Chart, one chart.Dependency) error {
+	repository, err := d.repository(ctx, one.Repository, sourcev1.HelmRepositoryTypeDefault)
 	if err != nil {
 		return err
 	}
@@ -113,20 +115,47 @@ func (d *dependencies) addRemote(ctx context.Context, c *chart.Chart, one chart.
 	return nil
 }
 
-// repository returns the HelmRepository of the namespace that has a URL, or one that stands for it without credentials.
-func (d *dependencies) repository(ctx context.Context, url string) (*sourcev1.HelmRepository, error) {
+// addRegistered pulls a chart from a registry, as a HelmChart of that name and version would, and as whom the namespace's HelmRepository of that
+// URL says, or as nobody.
+func (d *dependencies) addRegistered(ctx context.Context, c *chart.Chart, one chart.Dependency) error {
+	repository, err := d.repository(ctx, one.Repository, sourcev1.HelmRepositoryTypeOCI)
+	if err != nil {
+		return err
+	}
+	like := &sourcev1.HelmChart{
+		ObjectMeta: metav1.ObjectMeta{Namespace: d.namespace}, Spec: sourcev1.HelmChartSpec{Chart: one.Name, Version: one.Version},
+	}
+	var r helmChartRun
+	supply, err := d.c.registrySupplier(ctx, like, &r, repository)
+	if err != nil {
+		return err
+	}
+	defer supply.close()
+	if err := supply.resolve(ctx, like, &r); err != nil {
+		return err
+	}
+	if err := supply.fetch(ctx, like, &r); err != nil {
+		return err
+	}
+	d.remote = true
+	c.BundleArchive(r.name, r.version, r.archive)
+	return nil
+}
+
+// repository returns the HelmRepository of the namespace that has a type and a URL, or one that stands for it without credentials.
+func (d *dependencies) repository(ctx context.Context, url, kind string) (*sourcev1.HelmRepository, error) {
 	same := func(other string) bool { return strings.TrimSuffix(other, "/") == strings.TrimSuffix(url, "/") }
 	var list sourcev1.HelmRepositoryList
 	if err := d.c.Sources.List(ctx, &list, client.InNamespace(d.namespace)); err != nil {
 		return nil, err
 	}
 	for i := range list.Items {
-		if same(list.Items[i].Spec.URL) && !isRegistry(&list.Items[i]) {
+		if same(list.Items[i].Spec.URL) && isRegistry(&list.Items[i]) == (kind == sourcev1.HelmRepositoryTypeOCI) {
 			return &list.Items[i], nil
 		}
 	}
 	return &sourcev1.HelmRepository{
-		ObjectMeta: metav1.ObjectMeta{Namespace: d.namespace, Name: "anonymous"}, Spec: sourcev1.HelmRepositorySpec{URL: url},
+		ObjectMeta: metav1.ObjectMeta{Namespace: d.namespace, Name: "anonymous"}, Spec: sourcev1.HelmRepositorySpec{URL: url, Type: kind},
 	}, nil
 }
 

@@ -16,6 +16,8 @@ import (
 	"github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 
+	"sluice.dev/sluice/internal/oci"
+	"sluice.dev/sluice/internal/transport"
 	"sluice.dev/sluice/test/charts"
 	"sluice.dev/sluice/test/gitserver"
 )
@@ -25,6 +27,7 @@ func testTreeChart(t *testing.T, b *sourceBed) {
 	t.Run("a folder is packed", func(t *testing.T) { t.Parallel(); treePacked(t, b) })
 	t.Run("strategies", func(t *testing.T) { t.Parallel(); treeStrategies(t, b) })
 	t.Run("dependencies", func(t *testing.T) { t.Parallel(); treeDependencies(t, b) })
+	t.Run("dependencies in registries", func(t *testing.T) { t.Parallel(); treeRegistries(t, b) })
 	t.Run("a chart goes with its repository", func(t *testing.T) { t.Parallel(); treeWithdrawn(t, b) })
 	t.Run("failures", func(t *testing.T) { t.Parallel(); treeFailures(t, b) })
 }
@@ -159,6 +162,49 @@ func treeDependencies(t *testing.T, b *sourceBed) {
 			}
 		}
 	}
+}
+
+// treeRegistries: dependencies from registries, one without credentials and one with those of a HelmRepository (S-94).
+func treeRegistries(t *testing.T, b *sourceBed) {
+	folder := b.name("registry")
+	for _, v := range []string{"2.1.0", "3.0.0"} {
+		pushChart(t, b.pusher(t, folder+"/mongo"), "mongo", v)
+	}
+	keychain, err := oci.ParseDockerConfig(b.basic.DockerConfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := oci.Config{TLS: transport.TLS{CA: b.basic.CA()}, Keychain: keychain}
+	pushChart(t, ociClient(t, b.basic.URL()+"/"+folder+"/kafka", closed), "kafka", "1.0.0+5")
+	plain := b.helm("", func(s *sourcev1.HelmRepositorySpec) {
+		s.Type, s.URL, s.Insecure = sourcev1.HelmRepositoryTypeOCI, b.plain.URL()+"/"+folder, true
+	})
+	private := b.helm("", func(s *sourcev1.HelmRepositorySpec) {
+		s.Type, s.URL = sourcev1.HelmRepositoryTypeOCI, b.basic.URL()+"/"+folder+"/"
+		s.SecretRef, s.CertSecretRef = ref(b.dockerSecret(t, b.basic.DockerConfig())), ref(b.secret(t, map[string][]byte{"ca.crt": b.basic.CA()}))
+	})
+	files := below("app", charts.Files("app", "1.0.0"))
+	files["app/Chart.yaml"] += fmt.Sprintf("dependencies:\n- {name: mongo, version: 2.x, repository: %q}\n- {name: kafka, version: \"1.0.0+5\", repository: %q}\n",
+		b.plain.URL()+"/"+folder, b.basic.URL()+"/"+folder)
+	maps.Copy(files, below("lost", charts.Files("lost", "1.0.0")))
+	files["lost/Chart.yaml"] += fmt.Sprintf("dependencies:\n- {name: mongo, version: \">9\", repository: %q}\n", b.plain.URL()+"/"+folder)
+	maps.Copy(files, below("unnamed", charts.Files("unnamed", "1.0.0")))
+	files["unnamed/Chart.yaml"] += fmt.Sprintf("dependencies:\n- {name: mongo, version: 2.x, repository: %q}\n", b.plain.URL()+"/"+b.name("elsewhere"))
+	from := b.git(b.repo(t, files))
+	obj, lost, unnamed := b.chart(from, "app"), b.chart(from, "lost"), b.chart(from, "unnamed")
+	b.Create(t, plain, private, from, obj, lost, unnamed)
+	b.await(t, obj, ready)
+	got := b.download(t, obj.Status.Artifact)
+	for name, want := range map[string][]byte{"mongo-2.1.0.tgz": packed(t, "mongo", "2.1.0"), "kafka-1.0.0+5.tgz": packed(t, "kafka", "1.0.0+5")} {
+		if got["app/charts/"+name] != string(want) {
+			t.Errorf("charts/%s: %d bytes, want the %d that were pushed", name, len(got["app/charts/"+name]), len(want))
+		}
+	}
+	dependency := func(says ...string) failure {
+		return failure{reason: "DependencyBuildError", condition: sourcev1.BuildFailedCondition, says: append(says, "dependency 'mongo'")}
+	}
+	b.await(t, lost, dependency(">9").check)
+	b.await(t, unnamed, dependency().check) // nobody says that plain HTTP is meant
 }
 
 // treeWithdrawn: what is made of a repository that verifies no longer is served no longer, and comes back with it (W32).

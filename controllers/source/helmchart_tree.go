@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"path"
 
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 
@@ -33,9 +34,34 @@ func (s *treeChart) close() {
 	}
 }
 
-// resolve unpacks the source's artifact and looks at the chart. The version in the spec is not looked at (spec row S-90). What was verified of
-// the source holds for what is made of it.
-func (s *treeChart) resolve(ctx context.Context, obj *sourcev1.HelmChart, r *helmChartRun) (err error) {
+// resolve looks at the chart. The version in the spec is not looked at (spec row S-90). What was verified of the source holds for what is
+// made of it. Most changes of a source leave the chart's version alone, and then nothing is made anew: its metadata tells that before
+// anything is unpacked.
+func (s *treeChart) resolve(ctx context.Context, obj *sourcev1.HelmChart, r *helmChartRun) error {
+	r.statement = s.claim.Statement
+	if r.whole {
+		if is, ok := s.peek(ctx, obj, r); ok {
+			r.name, r.version = is.Name, is.Version
+			return nil
+		}
+	}
+	return s.open(ctx, obj, r)
+}
+
+// peek reads the metadata of a chart that lies in the source as a folder. Whatever is wrong with it, open has words for.
+func (s *treeChart) peek(ctx context.Context, obj *sourcev1.HelmChart, r *helmChartRun) (is chart.Metadata, ok bool) {
+	err := s.c.Store.Read(s.from, r.from.Digest, func(archive io.Reader) error {
+		text, err := artifact.ReadFile(ctx, archive, path.Join(obj.Spec.Chart, chart.MetadataFile), s.c.Charts.File)
+		if err == nil {
+			is, err = chart.ParseMetadata(text)
+		}
+		return err
+	})
+	return is, err == nil
+}
+
+// open unpacks the source's artifact and reads the chart.
+func (s *treeChart) open(ctx context.Context, obj *sourcev1.HelmChart, r *helmChartRun) (err error) {
 	err = s.c.Store.Read(s.from, r.from.Digest, func(archive io.Reader) (err error) {
 		s.content, err = artifact.Extract(ctx, archive, s.c.TempDir, s.c.Backend, artifact.Limits{})
 		return err
@@ -53,12 +79,20 @@ func (s *treeChart) resolve(ctx context.Context, obj *sourcev1.HelmChart, r *hel
 	if err != nil {
 		return fault.New(fault.Retry, chartPackageReason, "chart '%s': %w", obj.Spec.Chart, err)
 	}
-	r.name, r.version, r.statement = s.loaded.Metadata.Name, s.loaded.Metadata.Version, s.claim.Statement
+	r.name = s.loaded.Metadata.Name
+	if r.version == "" { // else with the build metadata that resolve's caller has given it
+		r.version = s.loaded.Metadata.Version
+	}
 	return nil
 }
 
 // fetch hands the chart on, with its dependencies where it is a folder.
 func (s *treeChart) fetch(ctx context.Context, obj *sourcev1.HelmChart, r *helmChartRun) error {
+	if s.content == nil {
+		if err := s.open(ctx, obj, r); err != nil {
+			return err
+		}
+	}
 	if s.packed != nil {
 		r.archive = s.packed
 		return nil

@@ -39,7 +39,13 @@ func testHelmChart(t *testing.T, b *sourceBed) {
 
 // chart returns a HelmChart of a source in the platform's namespace.
 func (b *sourceBed) chart(from source, name string, change ...func(*sourcev1.HelmChartSpec)) *sourcev1.HelmChart {
-	kind := map[bool]string{true: sourcev1.HelmRepositoryKind, false: sourcev1.GitRepositoryKind}[isHelm(from)]
+	kind := sourcev1.GitRepositoryKind
+	switch from.(type) {
+	case *sourcev1.HelmRepository:
+		kind = sourcev1.HelmRepositoryKind
+	case *sourcev1.Bucket:
+		kind = sourcev1.BucketKind
+	}
 	obj := &sourcev1.HelmChart{
 		ObjectMeta: metav1.ObjectMeta{Namespace: from.GetNamespace(), Name: b.name("chart")},
 		Spec: sourcev1.HelmChartSpec{
@@ -51,11 +57,6 @@ func (b *sourceBed) chart(from source, name string, change ...func(*sourcev1.Hel
 		f(&obj.Spec)
 	}
 	return obj
-}
-
-func isHelm(obj source) bool {
-	_, ok := obj.(*sourcev1.HelmRepository)
-	return ok
 }
 
 // chartOf makes a repository with one chart in some versions, and a HelmRepository of it that is ready.

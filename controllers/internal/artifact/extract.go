@@ -66,6 +66,36 @@ func extract(ctx context.Context, r io.Reader, w *contentWriter, l Limits) error
 	}
 }
 
+// ReadFile returns one file of an archive as Extract would find it, and fs.ErrNotExist where there is none. Nothing else is kept, and what
+// stands behind the file is not read.
+func ReadFile(ctx context.Context, r io.Reader, file string, limit int64) ([]byte, error) {
+	l := Limits{}.withDefaults()
+	plain, err := decompress(&bounded{ctx: ctx, r: r, limit: l.Compressed})
+	if err != nil {
+		return nil, fmt.Errorf("read archive: %w", err)
+	}
+	archive := tar.NewReader(&bounded{ctx: ctx, r: plain, limit: l.Extracted})
+	for {
+		header, err := archive.Next()
+		if errors.Is(err, io.EOF) {
+			return nil, fmt.Errorf("archive entry %q: %w", file, fs.ErrNotExist)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read archive: %w", err)
+		}
+		name, err := entryName(header.Name, l.Depth)
+		switch {
+		case err != nil:
+			return nil, err
+		case name != file || header.Typeflag != tar.TypeReg:
+		case header.Size > limit:
+			return nil, fmt.Errorf("archive entry %q: more than %d bytes: %w", file, limit, ErrTooLarge)
+		default:
+			return io.ReadAll(archive)
+		}
+	}
+}
+
 // drain reads what follows the archive's end mark: padding and gzip's checksum. A caller that checks a digest inside r
 // needs r read to its end.
 func drain(ctx context.Context, r io.Reader, l Limits) error {

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -166,6 +167,33 @@ func TestExtractPlainAndBroken(t *testing.T) {
 	cancel(cause)
 	if err := extract(ctx, bytes.NewReader(zipped)); !errors.Is(err, cause) {
 		t.Errorf("an ended context: %v", err)
+	}
+}
+
+// TestReadFile: one file, and nothing behind it, for what is random behind it does not compress and would have to be read.
+func TestReadFile(t *testing.T) {
+	random := make([]byte, 4<<20)
+	if _, err := rand.Read(random); err != nil {
+		t.Fatal(err)
+	}
+	zipped := archive(t, entry{name: "app/", kind: tar.TypeDir}, entry{name: "./app/Chart.yaml", content: "x"}, entry{name: "app/data", content: string(random)})
+	r := bytes.NewReader(zipped)
+	if got, err := artifact.ReadFile(t.Context(), r, "app/Chart.yaml", 1); err != nil || string(got) != "x" || r.Len() < len(zipped)/2 {
+		t.Errorf("%q %v, with %d of %d bytes left", got, err, r.Len(), len(zipped))
+	}
+	for name, tc := range map[string]struct {
+		archive []byte
+		file    string
+		want    error
+	}{
+		"no such file":        {zipped, "app/values.yaml", fs.ErrNotExist},
+		"a directory":         {zipped, "app", fs.ErrNotExist},
+		"larger than allowed": {zipped, "app/data", artifact.ErrTooLarge},
+		"a name that leaves":  {archive(t, entry{name: "../app/Chart.yaml", content: "x"}), "../app/Chart.yaml", artifact.ErrUnsafe},
+	} {
+		if got, err := artifact.ReadFile(t.Context(), bytes.NewReader(tc.archive), tc.file, 10); !errors.Is(err, tc.want) || got != nil {
+			t.Errorf("%s: %q %v, want %v", name, got, err, tc.want)
+		}
 	}
 }
 

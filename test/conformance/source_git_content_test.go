@@ -3,13 +3,17 @@
 package conformance_test
 
 import (
+	"crypto/rand"
 	"fmt"
+	"net/http"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 
+	"sluice.dev/sluice/internal/transport"
 	"sluice.dev/sluice/test/gitserver"
 )
 
@@ -55,6 +59,54 @@ func testGitSparse(t *testing.T, b *sourceBed) {
 			t.Errorf("content (-want +got):\n%s", diff)
 		}
 	})
+	t.Run("files elsewhere are not fetched", func(t *testing.T) {
+		t.Parallel()
+		large := map[string]string{"app/a.yaml": "a", "lib/d.yaml": "d"}
+		for i := range 20 {
+			noise := make([]byte, 50_000)
+			if _, err := rand.Read(noise); err != nil {
+				t.Fatal(err)
+			}
+			large[fmt.Sprintf("large/%d", i)] = string(noise)
+		}
+		repo := b.repo(t, large)
+		var sent atomic.Int64
+		cert, key, err := b.authority.Issue("server")
+		if err != nil {
+			t.Fatal(err)
+		}
+		server, err := gitserver.NewHTTP(gitserver.HTTPOptions{
+			Root: b.root, TLS: transport.ServerTLSOptions{Cert: cert, Key: key}, AllowAnyCommit: true, AllowFilter: true, Wrap: func(next http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { next.ServeHTTP(&counting{w, &sent}, r) })
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = server.Close() })
+		obj := gitRepository(b.ns, b.name("git"), server.URL+"/"+repo.Name)
+		obj.Spec.SecretRef = ref(b.secret(t, map[string][]byte{"ca.crt": b.authority.CA}))
+		obj.Spec.SparseCheckout = []string{"app"}
+		const few = 100_000 // of a million
+		expect := func(want map[string]string, least, most int64) {
+			t.Helper()
+			if diff := cmp.Diff(want, b.download(t, obj.Status.Artifact)); diff != "" {
+				t.Errorf("content (-want +got):\n%.2000s", diff)
+			}
+			if n := sent.Swap(0); n < least || n > most {
+				t.Errorf("%d bytes from the server, want %d to %d", n, least, most)
+			}
+		}
+		b.Create(t, obj)
+		b.await(t, obj, ready)
+		expect(map[string]string{"app/a.yaml": "a"}, 1, few)
+		b.change(t, obj, `{"sparseCheckout":["app","lib"]}`)
+		b.await(t, obj, ready)
+		expect(map[string]string{"app/a.yaml": "a", "lib/d.yaml": "d"}, 1, few)
+		b.change(t, obj, `{"sparseCheckout":null}`)
+		b.await(t, obj, ready)
+		expect(large, 20*50_000, 20*50_000+few)
+	})
 	t.Run("a directory that is missing", func(t *testing.T) {
 		t.Parallel()
 		repo := b.repo(t, files)
@@ -67,6 +119,18 @@ func testGitSparse(t *testing.T, b *sourceBed) {
 		b.annotate(t, obj, "again")
 		b.await(t, obj, ready)
 	})
+}
+
+// counting counts the bytes of answers.
+type counting struct {
+	http.ResponseWriter
+	n *atomic.Int64
+}
+
+// Write implements http.ResponseWriter.
+func (c *counting) Write(p []byte) (int, error) {
+	c.n.Add(int64(len(p)))
+	return c.ResponseWriter.Write(p)
 }
 
 // testGitSubmodules: other repositories, as the one that names them may be read (S-39).

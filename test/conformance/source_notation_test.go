@@ -3,6 +3,7 @@
 package conformance_test
 
 import (
+	"crypto/elliptic"
 	"crypto/x509"
 	"strings"
 	"testing"
@@ -35,7 +36,7 @@ func testNotation(t *testing.T, b *sourceBed) {
 		}
 		return signer
 	}
-	signed := func(t *testing.T, signer *notary.Signer, kind string) string {
+	signed := func(t *testing.T, signer *notary.Signer, kind string, changes ...notary.Change) string {
 		t.Helper()
 		repository := b.name("notation")
 		to := b.pusher(t, repository)
@@ -43,7 +44,7 @@ func testNotation(t *testing.T, b *sourceBed) {
 		if signer == nil {
 			return repository
 		}
-		if err := signer.Sign(t.Context(), to, kind, digest); err != nil {
+		if err := signer.Sign(t.Context(), to, kind, digest, changes...); err != nil {
 			t.Fatal(err)
 		}
 		return repository
@@ -101,6 +102,21 @@ func testNotation(t *testing.T, b *sourceBed) {
 			}
 		})
 	}
+	t.Run("a timestamp outlives the certificate", func(t *testing.T) {
+		t.Parallel()
+		then := time.Now().Add(-2 * time.Hour)
+		stamps, err := notary.NewTimestampAuthority(notaryOrganization, func() time.Time { return then }, elliptic.P256())
+		if err != nil {
+			t.Fatal(err)
+		}
+		signer := issue(t, authority, func(c *x509.Certificate) { c.NotBefore, c.NotAfter = then.Add(-time.Hour), then.Add(time.Hour) })
+		repository := signed(t, signer, notary.COSE, notary.SignedAt(then), stamps.Stamped)
+		data := trusting("strict", authority)
+		without := verifying(t, repository, b.secret(t, data))
+		b.await(t, without, refused("is valid from").check)
+		data["tsa.crt"], data["trustpolicy.json"] = stamps.PEM(), notary.Policy("strict", notaryOrganization, "tsa:any")
+		b.await(t, verifying(t, repository, b.secret(t, data)), ready)
+	})
 	t.Run("a list that takes the certificate back is noticed", func(t *testing.T) {
 		t.Parallel()
 		signer := issue(t, authority)

@@ -3,7 +3,9 @@
 package conformance_test
 
 import (
+	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -50,15 +52,20 @@ func testRegistries(t *testing.T, b *sourceBed) {
 		sign func(t *testing.T, to *oci.Client, digest string)
 		spec ociSpec
 		says string
+		// attested is what the statement tells of attestations.
+		attested []string
 	}{
-		"cosign's tag": {func(t *testing.T, to *oci.Client, digest string) { cosignBy(t, to, digest, key, sign.TagScheme) }, byKeys(keys), cosignEntry},
-		"a bundle":     {func(t *testing.T, to *oci.Client, digest string) { cosignBy(t, to, digest, key, sign.BundleScheme) }, byKeys(keys), cosignEntry},
-		"an identity":  {func(t *testing.T, to *oci.Client, digest string) { attach(t, to, digest, keylessBundle(t, v, digest)) }, identity, keylessBuilder},
+		"cosign's tag": {func(t *testing.T, to *oci.Client, digest string) {
+			attestByTag(t, to, digest, key, newCosignKey(t))
+			cosignBy(t, to, digest, key, sign.TagScheme)
+		}, byKeys(keys), cosignEntry, []string{"https://cyclonedx.org/bom by " + cosignEntry}},
+		"a bundle":    {func(t *testing.T, to *oci.Client, digest string) { cosignBy(t, to, digest, key, sign.BundleScheme) }, byKeys(keys), cosignEntry, nil},
+		"an identity": {func(t *testing.T, to *oci.Client, digest string) { attach(t, to, digest, keylessBundle(t, v, digest)) }, identity, keylessBuilder, nil},
 		"notation": {func(t *testing.T, to *oci.Client, digest string) {
 			if err := signer.Sign(t.Context(), to, notary.COSE, digest); err != nil {
 				t.Error(err)
 			}
-		}, notation, "CN=release"},
+		}, notation, "CN=release", nil},
 	}
 	for _, p := range []program.Program{program.Olareg, program.Distribution} {
 		url := "oci://" + b.programs[p] + "/"
@@ -77,6 +84,13 @@ func testRegistries(t *testing.T, b *sourceBed) {
 				tc.sign(t, to, digest)
 				b.ask(t, obj)
 				b.await(t, obj, verified(tc.says))
+				var attested []string
+				for _, a := range b.claim(t, obj).Attestations {
+					attested = append(attested, a.PredicateType+" by "+a.Signer)
+				}
+				if want := tc.attested; !slices.Equal(attested, want) {
+					t.Errorf("the statement's attestations: %q, want %q", attested, want)
+				}
 				if diff := cmp.Diff(files, b.download(t, obj.Status.Artifact)); diff != "" {
 					t.Errorf("content (-want +got):\n%s", diff)
 				}
@@ -98,5 +112,25 @@ func testRegistries(t *testing.T, b *sourceBed) {
 				t.Errorf("revision %q", obj.Status.Artifact.Revision)
 			}
 		})
+	}
+}
+
+// attestByTag puts attestations about a digest, one by each key, into an image as cosign's older scheme does.
+func attestByTag(t *testing.T, to *oci.Client, digest string, keys ...*sign.Key) {
+	t.Helper()
+	payload := encoded(t, sign.Statement{
+		Type: sign.StatementType, PredicateType: "https://cyclonedx.org/bom", Predicate: json.RawMessage(`{}`),
+		Subject: []sign.Resource{{Digest: map[string]string{"sha256": strings.TrimPrefix(digest, "sha256:")}}},
+	})
+	var layers []oci.Blob
+	for _, key := range keys {
+		envelope, err := sign.Seal(key, sign.PayloadInToto, payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		layers = append(layers, oci.Blob{MediaType: sign.EnvelopeType, Data: encoded(t, envelope)})
+	}
+	if _, err := to.Push(t.Context(), sign.AttestationTag(digest), oci.Artifact{Layers: layers}); err != nil {
+		t.Fatal(err)
 	}
 }

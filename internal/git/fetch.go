@@ -251,7 +251,7 @@ func (f *fetching) obtain(ctx context.Context, held *objects) (all *objects, who
 // complete reports whether the mirror has the head, though of a partial one perhaps not the files.
 func (f *fetching) complete(held *objects) bool {
 	return f.mirror != nil && !f.fresh && f.mirror.state.holds(f.head.Hash) && held.has(f.head.Hash) &&
-		(f.head.TagHash == "" || held.has(f.head.TagHash)) && !(f.entire && f.mirror.state.lacks(f.head.Hash))
+		(f.head.TagHash == "" || held.has(f.head.TagHash)) && (!f.entire || !f.mirror.state.lacks(f.head.Hash))
 }
 
 // download fetches a pack. It is closed by the caller.

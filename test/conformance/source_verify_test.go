@@ -571,10 +571,12 @@ func tenantCharts(t *testing.T, b *sourceBed) {
 		"of a registry, without verification":   {registry, "app", nil, denied},
 		"of Git":                                {tree, "app", nil, ready[source]},
 		"of Git, with dependencies from a repo": {tree, "needy", nil, refusedChart("charts/ folder").check},
-		"of a Bucket": {tree, "app", func(s *sourcev1.HelmChartSpec) {
-			s.SourceRef = sourcev1.LocalHelmChartSourceReference{Kind: sourcev1.BucketKind, Name: "any"}
+		"of a Bucket": {
+			tree, "app", func(s *sourcev1.HelmChartSpec) {
+				s.SourceRef = sourcev1.LocalHelmChartSourceReference{Kind: sourcev1.BucketKind, Name: "any"}
+			},
+			failure{reason: "PolicyDenied", says: []string{"sluice-4", "Bucket"}}.check,
 		},
-			failure{reason: "PolicyDenied", says: []string{"sluice-4", "Bucket"}}.check},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

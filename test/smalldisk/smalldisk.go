@@ -125,7 +125,7 @@ func (d *Disk) stat(t testing.TB) syscall.Statfs_t {
 
 // Noise is content that does not compress, so that it takes the room it is long.
 func Noise(seed uint64, bytes int) string {
-	random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // content of a test
+	random := rand.New(rand.NewPCG(seed, 0))
 	data := make([]byte, bytes)
 	for i := range data {
 		data[i] = byte(random.Uint32())

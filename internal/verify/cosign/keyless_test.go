@@ -627,8 +627,11 @@ func TestAttestationsOfTheOlderScheme(t *testing.T) {
 						a.tagAttestation(t, elsewhere, scan, include{}), stranger.tagAttestation(t, s, scan, include{}),
 						sealed(other, sign.PayloadInToto, stating(t, s, scan)), sealed(key, "text/plain", stating(t, s, scan)),
 						sealed(key, sign.PayloadInToto, stating(t, elsewhere, scan)), sealed(key, sign.PayloadInToto, stating(t, s, sign.CosignPredicate)),
-						sealed(key, sign.PayloadInToto, stating(t, s, scan), other), {MediaType: sign.EnvelopeType, Data: []byte("{}")}, {MediaType: sign.EnvelopeType, Data: make([]byte, sign.MaxEnvelope+1)},
-						{MediaType: "text/plain", Data: sealed(key, sign.PayloadInToto, stating(t, s, scan)).Data}, good,
+						sealed(key, sign.PayloadInToto, stating(t, s, scan), other),
+						{MediaType: sign.EnvelopeType, Data: []byte("{}")},
+						{MediaType: sign.EnvelopeType, Data: make([]byte, sign.MaxEnvelope+1)},
+						{MediaType: "text/plain", Data: sealed(key, sign.PayloadInToto, stating(t, s, scan)).Data},
+						good,
 					}
 				},
 				map[string]string{sbom: builder},

@@ -13,9 +13,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
@@ -30,7 +28,6 @@ func testHelmChart(t *testing.T, b *sourceBed) {
 	t.Run("failures", func(t *testing.T) { t.Parallel(); testChartFailures(t, b) })
 	t.Run("a source that is missing is waited for", func(t *testing.T) { t.Parallel(); chartWaits(t, b) })
 	t.Run("a new index is noticed at once", func(t *testing.T) { t.Parallel(); chartFollows(t, b) })
-	t.Run("a change is seen to be handled", func(t *testing.T) { t.Parallel(); chartHandled(t, b) })
 	t.Run("values files are merged", func(t *testing.T) { t.Parallel(); chartValues(t, b) })
 	t.Run("a run without news reads nothing", func(t *testing.T) { t.Parallel(); chartSilence(t, b) })
 	t.Run("credentials stay at home", func(t *testing.T) { t.Parallel(); chartCredentials(t, b) })
@@ -98,49 +95,6 @@ func chartPulled(t *testing.T, b *sourceBed) {
 	e := b.event(t, obj, "Normal", sourcev1.ChartPullSucceededReason, says)
 	if e.Annotations["source.toolkit.fluxcd.io/revision"] != "1.1.0" || readyMessage(obj) != says {
 		t.Errorf("event %v, ready %q", e.Annotations, readyMessage(obj))
-	}
-}
-
-// chartHandled: Flux's helm-controller changes a chart, passes over it while its generation is not the observed one, and looks
-// again when it sees the chart turn Ready, or its revision change.
-func chartHandled(t *testing.T, b *sourceBed) {
-	_, from := b.chartsOf(t, "1.0.0")
-	obj := b.chart(from, "app")
-	b.Create(t, obj)
-	b.await(t, obj, ready)
-	w, err := b.Client.Watch(t.Context(), &sourcev1.HelmChartList{}, &client.ListOptions{
-		Namespace: obj.Namespace, Raw: &metav1.ListOptions{ResourceVersion: obj.ResourceVersion, FieldSelector: "metadata.name=" + obj.Name},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer w.Stop()
-	before := obj.Status.Artifact.DeepCopy()
-	b.change(t, obj, `{"version":"1.x","interval":"2h"}`) // which the same chart fits
-	b.await(t, obj, func(obj source) error {
-		if err := ready(obj); err != nil {
-			return err
-		}
-		if of, is := obj.(*sourcev1.HelmChart).Status.ObservedGeneration, obj.GetGeneration(); of != is || is == 1 {
-			return fmt.Errorf("observed generation %d of %d", of, is)
-		}
-		return nil
-	})
-	for turned, wasReady := false, true; !turned; {
-		select {
-		case e := <-w.ResultChan():
-			state, ok := e.Object.(*sourcev1.HelmChart)
-			if !ok {
-				t.Fatalf("the watch ended: %+v", e)
-			}
-			isReady := apimeta.IsStatusConditionTrue(state.Status.Conditions, meta.ReadyCondition)
-			turned, wasReady = isReady && !wasReady && state.Status.ObservedGeneration == state.Generation, isReady
-			if diff := cmp.Diff(before, state.Status.Artifact); diff != "" {
-				t.Errorf("artifact (-before +after):\n%s", diff)
-			}
-		case <-time.After(10 * time.Second):
-			t.Fatal("Ready stayed True from one generation to the next")
-		}
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/fluxcd/pkg/apis/meta"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
@@ -66,7 +65,7 @@ func (h *heard) take() []events.Event {
 // bench is a controller under test and the object it works on.
 type bench struct {
 	t       *testing.T
-	admin   client.WithWatch
+	admin   client.Client
 	key     types.NamespacedName
 	loop    loop
 	deps    harness.Deps
@@ -131,29 +130,6 @@ func (b *bench) get() *repository {
 		b.t.Fatal(err)
 	}
 	return object
-}
-
-// watch returns the states of the object from now on, until the test ends.
-func (b *bench) watch() <-chan *repository {
-	b.t.Helper()
-	now := b.get()
-	w, err := b.admin.Watch(b.t.Context(), &sourcev1.GitRepositoryList{}, &client.ListOptions{
-		Namespace: b.key.Namespace, Raw: &metav1.ListOptions{ResourceVersion: now.ResourceVersion},
-	})
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	b.t.Cleanup(w.Stop)
-	states := make(chan *repository, 16)
-	go func() {
-		defer close(states)
-		for e := range w.ResultChan() {
-			if o, ok := e.Object.(*repository); ok {
-				states <- o
-			}
-		}
-	}()
-	return states
 }
 
 func (b *bench) patch(json string) {
@@ -409,40 +385,6 @@ func TestStatusThatMovesWhileWorkIsShown(t *testing.T) {
 	}
 	if status.Is(object.Status.Conditions, "Ready", metav1.ConditionTrue) {
 		t.Error("the outcome is told")
-	}
-}
-
-// An upstream helm-controller that has changed a HelmChart waits until it sees it turn Ready.
-func TestAHandledGenerationIsSeenToTurnReady(t *testing.T) {
-	t.Parallel()
-	var outcome error
-	b := setUp(t, func(b *bench) { b.loop.Stages = returns(&outcome) })
-	if _, err := b.reconcile(); err != nil {
-		t.Fatal(err)
-	}
-	outcome = harness.ErrUnchanged
-	b.patch(`{"spec":{"interval":"2h"}}`)
-	seen := b.watch()
-	if _, err := b.reconcile(); err != nil {
-		t.Fatal(err)
-	}
-	turned := false
-	for o := range seen {
-		ready, _ := status.Get(o.Status.Conditions, meta.ReadyCondition)
-		if ready.Status == metav1.ConditionTrue && o.Status.ObservedGeneration == o.Generation {
-			break
-		}
-		turned = turned || ready.Status == metav1.ConditionUnknown && ready.ObservedGeneration == o.Generation
-	}
-	if !turned {
-		t.Error("Ready stayed True from one generation to the next")
-	}
-	before := b.get().ResourceVersion
-	if _, err := b.reconcile(); err != nil {
-		t.Fatal(err)
-	}
-	if got := b.get().ResourceVersion; got != before {
-		t.Errorf("a generation that was handled is written again: version %s, was %s", got, before)
 	}
 }
 

@@ -65,9 +65,6 @@ func (r *Reconciler[T, W]) run(ctx context.Context, req reconcile.Request, obj T
 	if ctx.Err() != nil && v.Ready != metav1.ConditionTrue {
 		return reconcile.Result{}, nil // the process stops; a failure now says nothing about the object
 	}
-	if err := run.reveal(ctx, v); err != nil {
-		return reconcile.Result{}, run.lost(err)
-	}
 	return run.conclude(ctx, v)
 }
 
@@ -259,18 +256,6 @@ func (r *run[T, W]) hush() error {
 func (r *run[T, W]) begin(obj T) {
 	m := r.moment()
 	obj.SetConditions(begin(note(obj.GetConditions(), r.notes, m), cmp.Or(r.phase, inProgress), m))
-}
-
-// reveal shows that a new generation was tried before it shows that all is well, where no announcement was written. Flux's
-// controllers pass over a source whose generation is not the observed one, and look again when they see it turn Ready: to them, one
-// that never ceases to be Ready would be passed over until their own timer.
-func (r *run[T, W]) reveal(ctx context.Context, v Verdict) error {
-	shown, known := status.Get(r.base.GetConditions(), meta.ReadyCondition)
-	if v.Ready != metav1.ConditionTrue || !known || shown.Status != metav1.ConditionTrue || shown.ObservedGeneration == r.obj.GetGeneration() {
-		return nil
-	}
-	r.begin(r.obj)
-	return r.write(ctx, r.obj)
 }
 
 // conclude records a verdict: events first, because a run that is repeated after a failed write repeats them, while an

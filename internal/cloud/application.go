@@ -45,7 +45,7 @@ type EntraCredential struct {
 const maxCertificates = 16
 
 // tenantDomain is a name by which a tenant may be known.
-var tenantDomain = newPattern(253, `[a-zA-Z0-9-]+(\.[a-zA-Z0-9-]+)+`)
+var tenantDomain = newPattern(`([a-zA-Z0-9-]+(?:\.[a-zA-Z0-9-]+)+)`, 253)
 
 // ParseEntraApplication reads tenant, client and credential. Authority is where Entra is, empty for the public cloud.
 func ParseEntraApplication(authority, tenant, client string, credential EntraCredential) (EntraApplication, error) {

@@ -86,7 +86,7 @@ type EKS struct {
 	name   string
 }
 
-var eksARN = newPattern(256, `arn:(aws[a-z-]*):eks:([a-z0-9-]+):[0-9]{12}:cluster/([0-9A-Za-z][A-Za-z0-9_-]*)`)
+var eksARN = newPattern(`arn:(aws[a-z-]*):eks:([a-z0-9-]+):[0-9]{12}:cluster/([0-9A-Za-z][A-Za-z0-9_-]*)`, 19, 32, 100)
 
 // ParseEKS reads the ARN of a cluster.
 func ParseEKS(arn string) (EKS, error) {
@@ -107,7 +107,7 @@ func (e EKS) Region() Region { return e.region }
 // Role is a role of AWS IAM. Only ParseRole makes one.
 type Role struct{ arn string }
 
-var roleARN = newPattern(600, `arn:aws[a-z-]*:iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]+`)
+var roleARN = newPattern(`arn:(aws[a-z-]*):iam::[0-9]{12}:role/([A-Za-z0-9+=,.@_/-]+)`, 19, 512)
 
 // roleForm is how the ARN of a role looks.
 const roleForm = "arn:aws:iam::<account>:role/<name>"

@@ -101,8 +101,8 @@ func (c *Client) entra(ctx context.Context, id EntraIdentity, scope string, toke
 // AKS is a cluster of Azure Kubernetes Service. Only ParseAKS makes one.
 type AKS struct{ id string }
 
-var aksID = newPattern(320, `(?i)/subscriptions/([0-9a-f-]+)/resourceGroups/([\w.()-]+)`+
-	`/providers/Microsoft\.ContainerService/managedClusters/([\w-]+)`)
+var aksID = newPattern(`(?i)/subscriptions/([0-9a-f-]{36})/resourceGroups/([\w.()-]+)`+
+	`/providers/Microsoft\.ContainerService/managedClusters/([\w-]+)`, 0, 90, 63)
 
 // ParseAKS reads the id of a cluster.
 func ParseAKS(id string) (AKS, error) {

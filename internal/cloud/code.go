@@ -11,7 +11,7 @@ import (
 )
 
 // shownCode is what is repeated of an error that a cloud tells. No credential has this form.
-var shownCode = newPattern(48, `[A-Za-z][A-Za-z0-9_-]+`)
+var shownCode = newPattern(`([A-Za-z][A-Za-z0-9_-]+)`, 48)
 
 // errorCode finds the code of an error in an answer, whichever cloud's it is. Empty means that there is none.
 func errorCode(header http.Header, data []byte) string {

@@ -15,7 +15,7 @@ type CodeCommit struct {
 	host, path string
 }
 
-var codeCommitHost = newPattern(128, `git-codecommit(-fips)?\.([a-z0-9-]+)\.([a-z0-9.-]+)`)
+var codeCommitHost = newPattern(`git-codecommit(-fips)?\.([a-z0-9-]+)\.([a-z0-9.-]+)`, 0, 32, 64)
 
 // ParseCodeCommit reads the address of a repository.
 func ParseCodeCommit(address string) (CodeCommit, error) {

@@ -40,8 +40,8 @@ const googleLifetime = 15 * time.Minute
 type GoogleIdentity struct{ provider, email string }
 
 var (
-	googleProvider = newPattern(256, `projects/[0-9]+/locations/global/workloadIdentityPools/[a-z0-9-]+/providers/[a-z0-9-]+`)
-	googleEmail    = newPattern(200, `[a-zA-Z0-9-]+@([a-zA-Z0-9.-]+\.iam|developer|appspot)\.gserviceaccount\.com`)
+	googleProvider = newPattern(`projects/([0-9]+)/locations/global/workloadIdentityPools/([a-z0-9-]+)/providers/([a-z0-9-]+)`, 30, 100, 100)
+	googleEmail    = newPattern(`([a-zA-Z0-9-]+)@([a-zA-Z0-9-]+)\.iam\.gserviceaccount\.com`, 100, 100)
 )
 
 // ParseGoogleIdentity reads the annotations of a ServiceAccount.
@@ -130,7 +130,7 @@ func (c *Client) googleAccount(ctx context.Context, email string, federated Toke
 // GKE is a cluster of Google Kubernetes Engine. Only ParseGKE makes one.
 type GKE struct{ name string }
 
-var gkeName = newPattern(256, `projects/[a-z0-9][a-z0-9:.-]*/locations/[a-z0-9-]+/clusters/[a-z0-9-]+`)
+var gkeName = newPattern(`projects/([a-z0-9][a-z0-9:.-]*)/locations/([a-z0-9-]+)/clusters/([a-z0-9-]+)`, 100, 64, 64)
 
 // ParseGKE reads the name of a cluster.
 func ParseGKE(name string) (GKE, error) {

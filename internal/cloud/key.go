@@ -30,6 +30,9 @@ const (
 	assertionSkew = 30 * time.Second
 )
 
+// googleKeyEmail is wider than googleEmail: Google makes service accounts of its own, and projects of a domain have a dot.
+var googleKeyEmail = newPattern(`([a-zA-Z0-9-]+)@(?:([a-zA-Z0-9.-]+)\.iam|developer|appspot)\.gserviceaccount\.com`, 100, 100)
+
 // ParseGoogleKey reads the document that Google Cloud makes for a key.
 func ParseGoogleKey(document []byte) (GoogleKey, error) {
 	var key struct {
@@ -44,7 +47,7 @@ func ParseGoogleKey(document []byte) (GoogleKey, error) {
 		return GoogleKey{}, errors.New("no JSON")
 	case key.Type != "service_account":
 		return GoogleKey{}, fmt.Errorf("type %.32q: want %q", key.Type, "service_account")
-	case !googleEmail.matches(key.Email):
+	case !googleKeyEmail.matches(key.Email):
 		return GoogleKey{}, errors.New("client_email is not that of a service account")
 	case key.PEM == "":
 		return GoogleKey{}, errors.New("private_key is missing")

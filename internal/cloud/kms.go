@@ -19,7 +19,7 @@ type KMSKey struct {
 	arn    string
 }
 
-var kmsARN = newPattern(320, `arn:(aws[a-z-]*):kms:([a-z0-9-]+):[0-9]{12}:(?:key|alias)/[A-Za-z0-9/_-]+`)
+var kmsARN = newPattern(`arn:(aws[a-z-]*):kms:([a-z0-9-]+):[0-9]{12}:(?:key|alias)/([A-Za-z0-9/_-]+)`, 19, 32, 256)
 
 // ParseKMSKey reads the ARN of a key.
 func ParseKMSKey(arn string) (KMSKey, error) {
@@ -79,8 +79,8 @@ type VaultKey struct {
 const vaultVersion = "7.4"
 
 var (
-	vaultHost    = newPattern(96, `[a-z0-9-]+\.(vault\.azure\.net|vault\.azure\.cn|vault\.usgovcloudapi\.net|managedhsm\.azure\.net)`)
-	vaultKeyName = newPattern(127, `[A-Za-z0-9-]+`)
+	vaultHost    = newPattern(`([a-z0-9-]+)\.(vault\.azure\.net|vault\.azure\.cn|vault\.usgovcloudapi\.net|managedhsm\.azure\.net)`, 63)
+	vaultKeyName = newPattern(`([A-Za-z0-9-]+)`, 127)
 )
 
 // ParseVaultKey reads the address of a vault, and the name and the version of a key in it. Without a version it is the latest one.
@@ -98,7 +98,7 @@ func ParseVaultKey(vault, name, version string) (VaultKey, error) {
 	case !vaultKeyName.matches(name), version != "" && !vaultKeyName.matches(version):
 		return VaultKey{}, errors.New("no valid name or version of a key in an Azure Key Vault")
 	}
-	key := VaultKey{resource: "https://" + parts[1], address: "https://" + host + "/keys/" + name}
+	key := VaultKey{resource: "https://" + parts[2], address: "https://" + host + "/keys/" + name}
 	if version != "" {
 		key.address += "/" + version
 	}
@@ -147,7 +147,8 @@ const GoogleKMSScope = "https://www.googleapis.com/auth/cloudkms"
 
 const googleKMS = "https://cloudkms.googleapis.com/v1/"
 
-var googleKMSKey = newPattern(320, `projects/[a-z0-9][a-z0-9:.-]*/locations/[a-z0-9-]+/keyRings/[\w-]+/cryptoKeys/[\w-]+(/cryptoKeyVersions/[0-9]+)?`)
+var googleKMSKey = newPattern(`projects/([a-z0-9][a-z0-9:.-]*)/locations/([a-z0-9-]+)/keyRings/([\w-]+)/cryptoKeys/([\w-]+)(/cryptoKeyVersions/[0-9]+)?`,
+	100, 64, 63, 63, 40)
 
 // ParseGoogleKMSKey reads the name of a key.
 func ParseGoogleKMSKey(name string) (GoogleKMSKey, error) {

@@ -46,21 +46,21 @@ func TestNames(t *testing.T) {
 			[]string{"arn:aws:eks:eu-central-1:123456789012:cluster/shop_1-a", "arn:aws-us-gov:eks:us-gov-west-1:123456789012:cluster/shop", "arn:aws-cn:eks:cn-north-1:123456789012:cluster/shop"},
 			[]string{
 				"", "shop", "arn:aws:eks:evil.example/:123456789012:cluster/shop", "arn:aws:eks:eu-central-1:123456789012:cluster/../x", "arn:aws:eks:eu-central-1:123456789012:cluster/a?b",
-				"arn:aws-none:eks:eu-central-1:123456789012:cluster/shop", "arn:aws:eks:localhost:123456789012:cluster/shop", "arn:aws:eks:eu-central-1:123456789012:cluster/" + strings.Repeat("x", 256),
+				"arn:aws-none:eks:eu-central-1:123456789012:cluster/shop", "arn:aws:eks:localhost:123456789012:cluster/shop", "arn:aws:eks:eu-central-1:123456789012:cluster/" + strings.Repeat("x", 101),
 				"arn:aws:eks:eu-central-1:123456789012:cluster/shop\n",
 			},
 		},
 		"GKE": {
 			gke,
 			[]string{"projects/shop-1/locations/europe-west3/clusters/shop", "projects/example.com:shop/locations/europe-west3-a/clusters/shop"},
-			[]string{"", "shop", "projects/../locations/x/clusters/y", "projects/a/locations/b/clusters/c?d", "projects/a/locations/b/clusters/c/nodePools/d", "projects/a%2f/locations/b/clusters/c"},
+			[]string{"", "shop", "projects/../locations/x/clusters/y", "projects/a/locations/b/clusters/c?d", "projects/a/locations/b/clusters/c/nodePools/d", "projects/a%2f/locations/b/clusters/c", "projects/a/locations/b/clusters/" + strings.Repeat("x", 65)},
 		},
 		"AKS": {
 			aks,
 			[]string{aksName, strings.ToUpper(aksName)},
 			[]string{
 				"", "shop", strings.Replace(aksName, "shop_(eu)", "..", 1), strings.Replace(aksName, "6b4e7d1c-0000", "6b4e7d1c0-000", 1), aksName + "/x", aksName + "?x",
-				strings.Replace(aksName, "ContainerService", "Compute", 1), "@evil.example" + aksName,
+				strings.Replace(aksName, "ContainerService", "Compute", 1), "@evil.example" + aksName, aksName + strings.Repeat("x", 63),
 			},
 		},
 		"keys of AWS": {
@@ -82,9 +82,9 @@ func TestNames(t *testing.T) {
 			[]string{"projects/example.com:shop/locations/global/keyRings/a_b/cryptoKeys/c", "projects/shop/locations/europe-west3/keyRings/a/cryptoKeys/c/cryptoKeyVersions/1"},
 			[]string{"", "projects/../locations/a/keyRings/b/cryptoKeys/c", "projects/a/locations/b/keyRings/c/cryptoKeys/d:decrypt", "projects/a/locations/b/keyRings/c/cryptoKeys/d?e"},
 		},
-		"roles":            {role, []string{"arn:aws:iam::123456789012:role/team/shop"}, []string{"", "arn:aws:iam::123456789012:user/shop", "shop"}},
-		"pools":            {pool, []string{goodPool}, []string{"", "//iam.googleapis.com/" + goodPool, "projects/1/locations/global/workloadIdentityPools/a/providers/../b"}},
-		"service accounts": {email, []string{"", "shop@shop-1.iam.gserviceaccount.com"}, []string{"shop@example.com", "a/../b@c.iam.gserviceaccount.com"}},
+		"roles":            {role, []string{"arn:aws:iam::123456789012:role/team/shop"}, []string{"", "arn:aws:iam::123456789012:user/shop", "shop", "arn:aws:iam::123456789012:role/" + strings.Repeat("x", 513)}},
+		"pools":            {pool, []string{goodPool}, []string{"", "//iam.googleapis.com/" + goodPool, "projects/1/locations/global/workloadIdentityPools/a/providers/../b", goodPool + strings.Repeat("x", 100)}},
+		"service accounts": {email, []string{"", "shop@shop-1.iam.gserviceaccount.com"}, []string{"shop@example.com", "a/../b@c.iam.gserviceaccount.com", "a@b.c.iam.gserviceaccount.com", strings.Repeat("x", 101) + "@c.iam.gserviceaccount.com"}},
 		"tenants":          {tenant, []string{tenantID}, []string{"", "common", "../" + tenantID, tenantID + "/x"}},
 	} {
 		t.Run(name, func(t *testing.T) {

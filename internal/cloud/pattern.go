@@ -4,24 +4,31 @@ package cloud
 
 import "regexp"
 
-// pattern is how a name looks that comes from elsewhere, and how long it may be. The length stands apart from the expression, where each
-// character that a bound allows is compiled anew: the patterns here took megabytes of every process.
+// pattern is how a name looks that comes from elsewhere, and how long its parts may be. The lengths stand apart from the expression, where
+// each character that a bound allows is compiled anew: the patterns here took megabytes of every process.
 type pattern struct {
-	most int
 	form *regexp.Regexp
+	most []int
 }
 
-// newPattern returns the pattern of texts of at most so many bytes that an expression matches as a whole.
-func newPattern(most int, expression string) pattern {
-	return pattern{most: most, form: regexp.MustCompile(`^(?:` + expression + `)$`)}
+// newPattern returns the pattern of texts that an expression matches as a whole. What its groups match has at most so many bytes, in
+// their order; zero leaves a group to the expression.
+func newPattern(expression string, most ...int) pattern {
+	return pattern{form: regexp.MustCompile(`^(?:` + expression + `)$`), most: most}
 }
 
-func (p pattern) matches(text string) bool { return len(text) <= p.most && p.form.MatchString(text) }
+func (p pattern) matches(text string) bool { return p.find(text) != nil }
 
 // find returns the parts of a text that match the groups of the expression, after the whole; nil when it does not match.
 func (p pattern) find(text string) []string {
-	if len(text) > p.most {
+	parts := p.form.FindStringSubmatch(text)
+	if parts == nil {
 		return nil
 	}
-	return p.form.FindStringSubmatch(text)
+	for i, most := range p.most {
+		if most > 0 && len(parts[i+1]) > most {
+			return nil
+		}
+	}
+	return parts
 }

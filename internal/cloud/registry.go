@@ -35,7 +35,7 @@ const (
 	publicECRRegion = "us-east-1"
 )
 
-var ecrHost = newPattern(128, `[0-9]{12}\.dkr\.ecr(-fips)?\.([a-z0-9-]+)\.([a-z0-9.-]+)`)
+var ecrHost = newPattern(`[0-9]{12}\.dkr\.ecr(-fips)?\.([a-z0-9-]+)\.([a-z0-9.-]+)`, 0, 32, 64)
 
 // ParseECR reads the host of a registry.
 func ParseECR(host string) (ECR, error) {
@@ -124,7 +124,7 @@ func (d *ecrData) UnmarshalJSON(data []byte) error {
 // ACR is a registry of Azure Container Registry. Only ParseACR makes one.
 type ACR struct{ host string }
 
-var acrHost = newPattern(74, `[a-z0-9][a-z0-9-]*\.azurecr\.(io|us|cn)`)
+var acrHost = newPattern(`([a-z0-9][a-z0-9-]*)\.azurecr\.(io|us|cn)`, 63)
 
 // ParseACR reads the host of a registry.
 func ParseACR(host string) (ACR, error) {
@@ -185,7 +185,7 @@ func expiryOf(token string) time.Time {
 	return time.Unix(claims.Expires, 0)
 }
 
-var googleRegistry = newPattern(78, `[a-z0-9-]+-docker\.pkg\.dev|([a-z]{2,8}\.)?gcr\.io`)
+var googleRegistry = newPattern(`([a-z0-9-]+)-docker\.pkg\.dev|(?:[a-z]{2,8}\.)?gcr\.io`, 63)
 
 // ParseArtifactRegistry checks the host of a registry of Google Cloud.
 func ParseArtifactRegistry(host string) error {

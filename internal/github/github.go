@@ -48,8 +48,11 @@ type App struct {
 	Proxy transport.Proxy
 }
 
-// maxName stands apart from the expressions, where each character that a bound allows costs memory.
-const maxName = 100
+// The lengths in bytes stand apart from the expressions, where each character that a bound allows costs memory.
+const (
+	maxID    = 64
+	maxLogin = 100
+)
 
 var (
 	appID    = regexp.MustCompile(`^[A-Za-z0-9.]+$`)
@@ -60,7 +63,7 @@ var (
 // Validate names what cannot work by the key of the Secret that it stands in.
 func (a App) Validate() error {
 	switch {
-	case len(a.ID) > maxName || !appID.MatchString(a.ID):
+	case len(a.ID) > maxID || !appID.MatchString(a.ID):
 		return errors.New("githubAppID is missing or no id")
 	case len(a.Key) == 0:
 		return errors.New("githubAppPrivateKey is missing")
@@ -68,7 +71,7 @@ func (a App) Validate() error {
 		return errors.New("githubAppInstallationOwner and githubAppInstallationID are missing: give one of them")
 	case a.Owner != "" && a.Installation != "":
 		return errors.New("githubAppInstallationOwner and githubAppInstallationID are both there: give one of them")
-	case len(a.Owner) > maxName || a.Owner != "" && !login.MatchString(a.Owner):
+	case len(a.Owner) > maxLogin || a.Owner != "" && !login.MatchString(a.Owner):
 		return errors.New("githubAppInstallationOwner is no name of a user or an organization")
 	case a.Installation != "" && !numberID.MatchString(a.Installation):
 		return errors.New("githubAppInstallationID is no number")

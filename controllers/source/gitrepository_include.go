@@ -95,10 +95,8 @@ func (c Config) include(ctx context.Context, obj *sourcev1.GitRepository, includ
 	}
 	out.Digest, out.Revision, out.Verified = claim.Digest, claim.Revision, claim.Verified()
 	if obj.Spec.Verification != nil && !out.Verified {
-		f := fault.Of(fault.New(fault.Denied, sourcev1.VerificationError,
-			"include '%s': its revision %s is not verified, and spec.verify asks for that: set spec.verify of the included GitRepository too", name, claim.Revision))
-		f.Condition = sourcev1.SourceVerifiedCondition
-		return out, f
+		return out, fault.NewOn(sourcev1.SourceVerifiedCondition, fault.Denied, sourcev1.VerificationError,
+			"include '%s': its revision %s is not verified, and spec.verify asks for that: set spec.verify of the included GitRepository too", name, claim.Revision)
 	}
 	return out, nil
 }
@@ -113,9 +111,7 @@ func cleanPath(name string) string {
 }
 
 func includeFault(kind fault.Kind, reason, format string, args ...any) error {
-	f := fault.Of(fault.New(kind, reason, format, args...))
-	f.Condition = sourcev1.IncludeUnavailableCondition
-	return f
+	return fault.NewOn(sourcev1.IncludeUnavailableCondition, kind, reason, format, args...)
 }
 
 // checkCycle refuses a repository that would include itself: with each run it would grow by what it was before.

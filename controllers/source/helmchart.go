@@ -186,9 +186,7 @@ func (c Config) helmChartResolve(ctx context.Context, obj *sourcev1.HelmChart, r
 	if build := buildMetadata(obj, r); build != "" {
 		with, err := chart.WithBuild(r.version, build)
 		if err != nil {
-			f := fault.Of(fault.New(fault.Invalid, chartMetadataReason, "%w", err))
-			f.Condition = sourcev1.BuildFailedCondition
-			return f
+			return fault.NewOn(sourcev1.BuildFailedCondition, fault.Invalid, chartMetadataReason, "%w", err)
 		}
 		r.version = with
 	}

@@ -105,9 +105,7 @@ func (c Config) chartSource(ctx context.Context, kind string, key types.Namespac
 
 // waiting is a fault about a source that is not ready to be used, which a watch tells of.
 func waiting(reason, format string, args ...any) error {
-	f := fault.Of(fault.New(fault.Wait, reason, format, args...))
-	f.Condition = sourcev1.FetchFailedCondition
-	return f
+	return fault.NewOn(sourcev1.FetchFailedCondition, fault.Wait, reason, format, args...)
 }
 
 // sourceArtifact notes which artifact of its source a chart is made from, as the store has it and the platform has stated. What its

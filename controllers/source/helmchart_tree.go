@@ -104,18 +104,15 @@ func (s *treeChart) fetch(ctx context.Context, obj *sourcev1.HelmChart, r *helmC
 		if ok && f.Kind == fault.Denied {
 			return err
 		}
-		built := fault.Of(fault.New(fault.Retry, dependencyReason, "dependency build error: %w", err))
-		built.Condition = sourcev1.BuildFailedCondition
-		return built
+		return fault.NewOn(sourcev1.BuildFailedCondition, fault.Retry, dependencyReason, "dependency build error: %w", err)
 	}
 	if r.remote = d.remote; !r.remote {
 		return nil
 	}
 	if r.demand.asked {
-		f := fault.Of(fault.New(fault.Denied, chartVerificationReason, "chart '%s' has dependencies from elsewhere than its source, and nobody vouches for them: "+
-			"add them to its charts/ folder (helm dependency build) and sign that", obj.Spec.Chart))
-		f.Condition = sourcev1.SourceVerifiedCondition
-		return f
+		return fault.NewOn(sourcev1.SourceVerifiedCondition, fault.Denied, chartVerificationReason,
+			"chart '%s' has dependencies from elsewhere than its source, and nobody vouches for them: "+
+				"add them to its charts/ folder (helm dependency build) and sign that", obj.Spec.Chart)
 	}
 	r.statement = verify.Statement{Subject: r.statement.Subject, Method: verify.None} // who signed the source has not seen these bytes
 	return nil

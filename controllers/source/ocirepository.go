@@ -238,9 +238,7 @@ func (c Config) ociCopy(ctx context.Context, layer *oci.Layer) (*artifact.Blob, 
 	if failed, ok := errors.AsType[*fault.Fault](err); ok {
 		return nil, failed // the registry's, told as by whoever asked it
 	}
-	f := fault.Of(fault.New(fault.Retry, sourcev1.ArchiveOperationFailedReason, "store layer %s: %w", layer.Digest, err))
-	f.Condition = sourcev1.StorageOperationFailedCondition
-	return nil, f
+	return nil, unstored("store layer "+layer.Digest, err)
 }
 
 // ociExtract unpacks the layer and archives it anew, so that ignore rules hold and equal content has an equal digest.

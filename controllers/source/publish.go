@@ -56,11 +56,14 @@ func (c Config) archiveAfter(ctx context.Context, like artifact.Key, tree fs.FS,
 func (c Config) archiveTree(ctx context.Context, tree artifact.Tree) (*artifact.Blob, error) {
 	blob, err := c.Store.Archive(ctx, tree)
 	if err != nil {
-		f := fault.Of(fault.New(fault.Retry, sourcev1.ArchiveOperationFailedReason, "archive: %w", err))
-		f.Condition = sourcev1.StorageOperationFailedCondition // also in a stage that fetches
-		return nil, f
+		return nil, unstored("archive", err)
 	}
 	return blob, nil
+}
+
+// unstored is a fault of the storage, also in a stage that fetches.
+func unstored(doing string, err error) error {
+	return fault.NewOn(sourcev1.StorageOperationFailedCondition, fault.Retry, sourcev1.ArchiveOperationFailedReason, "%s: %w", doing, err)
 }
 
 // publish signs the statement about a blob and makes it the source's artifact.

@@ -41,9 +41,7 @@ func (c Config) trust(namespace string, fit func([]verify.Key) []verify.Key, own
 
 // untrusting is a fault about a policy that believes nobody.
 func untrusting(format string, args ...any) error {
-	f := fault.Of(fault.New(fault.Denied, sourcev1.VerificationError, format, args...))
-	f.Condition = sourcev1.SourceVerifiedCondition
-	return f
+	return fault.NewOn(sourcev1.SourceVerifiedCondition, fault.Denied, sourcev1.VerificationError, format, args...)
 }
 
 // gitTrust reads the keys of spec.verify.secretRef (spec row S-42).

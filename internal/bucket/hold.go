@@ -85,9 +85,7 @@ func storage(doing string, err error) error {
 	if err == nil {
 		return nil
 	}
-	f := fault.Of(fault.New(fault.Retry, ReasonStorageFailed, "%s the held objects: %w", doing, err))
-	f.Condition = conditionStorageFailed
-	return f
+	return fault.NewOn(conditionStorageFailed, fault.Retry, ReasonStorageFailed, "%s the held objects: %w", doing, err)
 }
 
 // Close lets go of the folder.

@@ -38,7 +38,7 @@ func (k Kind) String() string {
 	}
 }
 
-// Fault is an error with a kind and a condition reason. Make one with New; find one with Of.
+// Fault is an error with a kind and a condition reason. Make one with New or NewOn; find one with Of.
 type Fault struct {
 	// Kind says what should happen next.
 	Kind Kind
@@ -57,6 +57,11 @@ type Fault struct {
 // New returns a fault with a message formatted as by fmt.Errorf, %w included.
 func New(kind Kind, reason, format string, args ...any) error {
 	return &Fault{Kind: kind, Reason: reason, err: fmt.Errorf(format, args...)}
+}
+
+// NewOn is New for a fault that turns a condition of its own, whatever stage fails.
+func NewOn(condition string, kind Kind, reason, format string, args ...any) error {
+	return &Fault{Kind: kind, Reason: reason, Condition: condition, err: fmt.Errorf(format, args...)}
 }
 
 // Stalling returns a Denied fault that also marks the object Stalled, as Flux does for access that can only be

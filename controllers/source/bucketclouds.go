@@ -4,11 +4,10 @@ package source
 
 import (
 	"context"
-	"crypto"
 	"encoding/base64"
-	"encoding/hex"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,7 +16,6 @@ import (
 	"sluice.dev/sluice/internal/bucket"
 	"sluice.dev/sluice/internal/cloud"
 	"sluice.dev/sluice/internal/fault"
-	"sluice.dev/sluice/internal/fips"
 	"sluice.dev/sluice/internal/transport"
 )
 
@@ -107,20 +105,19 @@ func (c Config) googleBucket(ctx context.Context, obj *sourcev1.Bucket, proxy tr
 	if err != nil {
 		return nil, err
 	}
-	config.Token = c.keptToken(obj, document, func(ctx context.Context) (cloud.Token, error) {
+	config.Token = c.keptToken(obj, []string{string(document)}, func(ctx context.Context) (cloud.Token, error) {
 		return clouds.GoogleKeyToken(ctx, key, googleReadOnly, c.Backend)
 	})
 	return bucket.NewGCS(config)
 }
 
 // keptToken keeps the token of what a Secret holds, for the sources of its namespace.
-func (c Config) keptToken(obj *sourcev1.Bucket, secret []byte, fresh func(context.Context) (cloud.Token, error)) func(context.Context) (cloud.Token, error) {
+func (c Config) keptToken(obj *sourcev1.Bucket, secret []string, fresh func(context.Context) (cloud.Token, error)) func(context.Context) (cloud.Token, error) {
 	return func(ctx context.Context) (cloud.Token, error) {
-		sum, err := fips.Sum(c.Backend, crypto.SHA256, secret)
+		key, err := c.credentialKey(obj.Spec.Provider, append(slices.Clone(secret), obj.Namespace)...)
 		if err != nil {
 			return cloud.Token{}, err
 		}
-		key := strings.Join([]string{"secret", obj.Spec.Provider, obj.Namespace, hex.EncodeToString(sum)}, "/")
 		return kept(ctx, c.Accounts.Kept, key, func() (cloud.Token, time.Time, error) {
 			t, err := fresh(ctx)
 			if err != nil {
@@ -171,10 +168,11 @@ func (c Config) azureSecret(obj *sourcev1.Bucket, data map[string][]byte, clouds
 		if err != nil {
 			return refuse(sourcev1.AuthenticationFailedReason, "%w", err)
 		}
-		whole := fmt.Sprintf("%q", [][]byte{
-			data["authorityHost"], data["tenantId"], data["clientId"], data["clientSecret"], data["clientCertificate"], data["clientCertificateSendChain"],
-		})
-		config.Token = c.keptToken(obj, []byte(whole), func(ctx context.Context) (cloud.Token, error) {
+		var whole []string
+		for _, name := range []string{"authorityHost", "tenantId", "clientId", "clientSecret", "clientCertificate", "clientCertificateSendChain"} {
+			whole = append(whole, string(data[name]))
+		}
+		config.Token = c.keptToken(obj, whole, func(ctx context.Context) (cloud.Token, error) {
 			return clouds.EntraApplicationToken(ctx, app, azureStorage, c.Backend)
 		})
 	case has("clientId"):

@@ -4,9 +4,6 @@ package source
 
 import (
 	"context"
-	"crypto"
-	"encoding/hex"
-	"fmt"
 	"strings"
 	"time"
 
@@ -16,7 +13,6 @@ import (
 	"sluice.dev/sluice/internal/bucket"
 	"sluice.dev/sluice/internal/cloud"
 	"sluice.dev/sluice/internal/fault"
-	"sluice.dev/sluice/internal/fips"
 	"sluice.dev/sluice/internal/transport"
 )
 
@@ -128,10 +124,5 @@ func (c Config) ldapBucket(ctx context.Context, obj *sourcev1.Bucket, r *bucketR
 
 // ldapKey names an access key by everything that it was got with, and for whose namespace.
 func (c Config) ldapKey(namespace string, l bucket.LDAP) (string, error) {
-	text := fmt.Sprintf("%q", []string{
-		namespace, l.Endpoint, l.Username, string(l.Password), string(l.TLS.CA), string(l.TLS.Cert), string(l.TLS.Key),
-		l.Proxy.String(), l.Proxy.Username, l.Proxy.Password,
-	})
-	sum, err := fips.Sum(c.Backend, crypto.SHA256, []byte(text))
-	return "ldap " + hex.EncodeToString(sum), err
+	return c.credentialKey("ldap", append(wayThere(l.TLS, l.Proxy), namespace, l.Endpoint, l.Username, string(l.Password))...)
 }

@@ -4,9 +4,6 @@ package source
 
 import (
 	"context"
-	"crypto"
-	"encoding/hex"
-	"fmt"
 	"net/url"
 	"slices"
 	"strings"
@@ -16,7 +13,6 @@ import (
 
 	"sluice.dev/sluice/internal/cloud"
 	"sluice.dev/sluice/internal/fault"
-	"sluice.dev/sluice/internal/fips"
 	"sluice.dev/sluice/internal/git"
 	"sluice.dev/sluice/internal/github"
 	"sluice.dev/sluice/internal/transport"
@@ -148,16 +144,7 @@ func (c Config) githubAuth(ctx context.Context, obj *sourcev1.GitRepository, dat
 
 // githubKey names a token by everything that it was got with, and for whose namespace.
 func (c Config) githubKey(namespace string, app github.App) (string, error) {
-	proxy := ""
-	if app.Proxy.URL != nil {
-		proxy = app.Proxy.URL.String()
-	}
-	text := fmt.Sprintf("%q", []string{
-		namespace, app.ID, string(app.Key), app.Owner, app.Installation, app.BaseURL, string(app.TLS.CA), string(app.TLS.Cert), string(app.TLS.Key),
-		proxy, app.Proxy.Username, app.Proxy.Password,
-	})
-	sum, err := fips.Sum(c.Backend, crypto.SHA256, []byte(text))
-	return "github " + hex.EncodeToString(sum), err
+	return c.credentialKey("github", append(wayThere(app.TLS, app.Proxy), namespace, app.ID, string(app.Key), app.Owner, app.Installation, app.BaseURL)...)
 }
 
 // providerHost refuses an address that is none of a provider's: one of its hosts or, after a dot, of its domains, by https.

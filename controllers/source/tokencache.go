@@ -4,9 +4,14 @@ package source
 
 import (
 	"context"
+	"crypto"
+	"encoding/hex"
 	"fmt"
 	"sync"
 	"time"
+
+	"sluice.dev/sluice/internal/fips"
+	"sluice.dev/sluice/internal/transport"
 )
 
 // TokenCache keeps credentials that were got in exchange for others, each until four fifths of its life are over (spec row S-22). What was
@@ -59,6 +64,17 @@ func kept[T any](ctx context.Context, c *TokenCache, key string, fresh func() (T
 	}
 	e.value, e.until = value, now.Add(min(expires.Sub(now)*8/10, c.longest))
 	return value, nil
+}
+
+// credentialKey names a credential by everything that it was got with. That holds secrets, so the name is a digest.
+func (c Config) credentialKey(kind string, with ...string) (string, error) {
+	sum, err := fips.Sum(c.Backend, crypto.SHA256, fmt.Appendf(nil, "%q", with))
+	return kind + " " + hex.EncodeToString(sum), err
+}
+
+// wayThere is what a credential was got with, of the connection.
+func wayThere(trust transport.TLS, proxy transport.Proxy) []string {
+	return []string{string(trust.CA), string(trust.Cert), string(trust.Key), proxy.String(), proxy.Username, proxy.Password}
 }
 
 // forget drops the credential of a key, which was refused before its time.

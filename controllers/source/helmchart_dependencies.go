@@ -106,12 +106,13 @@ func (d *dependencies) addIndexed(ctx context.Context, c *chart.Chart, one chart
 	if err != nil {
 		return err
 	}
-	archive, _, err := d.c.download(ctx, repository, v)
+	fetched, err := d.c.download(ctx, repository, v)
 	if err != nil {
 		return err
 	}
+	fetched.remote.Close()
 	d.remote = true
-	c.BundleArchive(v.Name, v.Version, archive)
+	c.BundleArchive(v.Name, v.Version, fetched.archive)
 	return nil
 }
 

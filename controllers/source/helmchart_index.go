@@ -71,37 +71,29 @@ func (s *indexedChart) index(digest string) (*chart.Index, error) {
 
 // fetch downloads the archive and holds it against what the index says of it, and against its provenance file if that is asked for.
 func (s *indexedChart) fetch(ctx context.Context, obj *sourcev1.HelmChart, r *helmChartRun) error {
-	archive, from, err := s.c.download(ctx, s.repository, s.version)
+	d, err := s.c.download(ctx, s.repository, s.version)
 	if err != nil {
 		return err
 	}
-	sum, err := fips.Sum(s.c.Backend, crypto.SHA256, archive)
-	if err != nil {
-		return err
-	}
-	subject := verify.Subject{Reference: transport.RedactURL(from.String()), Digest: "sha256:" + hex.EncodeToString(sum)}
-	r.archive, r.statement = archive, verify.Statement{Subject: subject, Method: verify.None}
+	defer d.remote.Close()
+	subject := verify.Subject{Reference: transport.RedactURL(d.from.String()), Digest: d.digest}
+	r.archive, r.statement = d.archive, verify.Statement{Subject: subject, Method: verify.None}
 	if obj.Spec.Verify == nil {
 		return nil
 	}
-	there := chart.ProvenanceOf(from)
+	there := chart.ProvenanceOf(d.from)
 	if err := s.c.allowedAt(ctx, s.repository, there); err != nil {
 		return err
 	}
 	r.statement, err = s.c.verifyProvenance(ctx, subject, s.trust, provenance.Config{
-		Name: s.version.Name, Version: s.version.Version, Find: s.provenance(there),
+		Name: s.version.Name, Version: s.version.Version, Find: provenanceAt(d.remote, there),
 	})
 	return err
 }
 
-// provenance fetches a provenance file as the archive beside it was fetched.
-func (s *indexedChart) provenance(there *url.URL) provenance.Find {
+// provenanceAt fetches a provenance file from where the archive beside it came.
+func provenanceAt(remote *chart.Repository, there *url.URL) provenance.Find {
 	return func(ctx context.Context, subject verify.Subject) (string, []byte, error) {
-		remote, err := s.c.helmRemote(ctx, s.repository)
-		if err != nil {
-			return "", nil, err
-		}
-		defer remote.Close()
 		file, err := remote.Provenance(ctx, there)
 		if errors.Is(err, chart.ErrNoProvenance) {
 			err = fmt.Errorf("%w: %w", err, verify.ErrNotVerified)
@@ -124,15 +116,23 @@ func chartFile(r *helmChartRun, name string) ([]byte, error) {
 	return text, nil
 }
 
+// download is an archive, its digest "sha256:<hex>", and where it came from, of which more can be asked until remote is closed.
+type download struct {
+	archive []byte
+	digest  string
+	from    *url.URL
+	remote  *chart.Repository
+}
+
 // download fetches a version of a chart as a repository's index names it. The index digest is checked where there is one, and the
-// archive has to be the chart it is listed as. It returns also where it came from.
-func (c Config) download(ctx context.Context, repository *sourcev1.HelmRepository, v chart.Version) (archive []byte, from *url.URL, err error) {
-	failed := func(err error) ([]byte, *url.URL, error) {
+// archive has to be the chart it is listed as. Its remote is the caller's to close.
+func (c Config) download(ctx context.Context, repository *sourcev1.HelmRepository, v chart.Version) (_ download, err error) {
+	failed := func(err error) (download, error) {
 		f, ok := errors.AsType[*fault.Fault](err)
 		if ok && f.Kind != fault.Retry || ok && f.Reason == sourcev1.AuthenticationFailedReason {
-			return nil, nil, err
+			return download{}, err
 		}
-		return nil, nil, fault.New(fault.Retry, chartPullReason, "failed to download chart '%s' version '%s': %w", v.Name, v.Version, err)
+		return download{}, fault.New(fault.Retry, chartPullReason, "failed to download chart '%s' version '%s': %w", v.Name, v.Version, err)
 	}
 	if len(v.URLs) == 0 {
 		return failed(errors.New("the index has no URL for it"))
@@ -141,19 +141,25 @@ func (c Config) download(ctx context.Context, repository *sourcev1.HelmRepositor
 	if err != nil {
 		return failed(err)
 	}
-	defer remote.Close()
-	if from, err = remote.Locate(v.URLs[0]); err != nil {
+	defer func() {
+		if err != nil {
+			remote.Close()
+		}
+	}()
+	from, err := remote.Locate(v.URLs[0])
+	if err != nil {
 		return failed(err)
 	}
 	if err := c.allowedAt(ctx, repository, from); err != nil {
-		return nil, nil, err
+		return download{}, err
 	}
-	if archive, err = remote.Download(ctx, from); err != nil {
+	archive, err := remote.Download(ctx, from)
+	if err != nil {
 		return failed(err)
 	}
 	sum, err := fips.Sum(c.Backend, crypto.SHA256, archive)
 	if err != nil {
-		return nil, nil, err
+		return download{}, err
 	}
 	if want := strings.TrimPrefix(v.Digest, "sha256:"); want != "" && !strings.EqualFold(want, hex.EncodeToString(sum)) {
 		return failed(fault.New(fault.Retry, chartPullReason, "its digest is sha256:%x, and the index says %.100q", sum, v.Digest))
@@ -165,7 +171,7 @@ func (c Config) download(ctx context.Context, repository *sourcev1.HelmRepositor
 	if is.Name != v.Name || is.Version != v.Version {
 		return failed(fault.New(fault.Retry, chartPullReason, "the archive holds '%s' version '%s'", is.Name, is.Version))
 	}
-	return archive, from, nil
+	return download{archive: archive, digest: "sha256:" + hex.EncodeToString(sum), from: from, remote: remote}, nil
 }
 
 // allowedAt asks policy about a place that an index leads to as if the repository were there: an index must not lead where its

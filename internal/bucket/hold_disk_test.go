@@ -20,13 +20,10 @@ import (
 // object stays, and with room again the object is taken.
 func TestHoldOnAFullDisk(t *testing.T) {
 	smalldisk.Run(t, func(t *testing.T) {
-		for name, leave := range map[string]func(d *smalldisk.Disk, n int){
-			"pages": func(d *smalldisk.Disk, n int) { d.LeavePages(t, n) },
-			"files": func(d *smalldisk.Disk, n int) { d.LeaveFiles(t, n) },
-		} {
+		for name, leave := range smalldisk.Lacks() {
 			t.Run(name, func(t *testing.T) {
 				n := 0
-				for ; !holdWithout(t, func(d *smalldisk.Disk) { leave(d, n) }) && !t.Failed(); n++ {
+				for ; !holdWithout(t, func(d *smalldisk.Disk) { leave(d, t, n) }) && !t.Failed(); n++ {
 				}
 				if n == 0 {
 					t.Error("nothing has failed")

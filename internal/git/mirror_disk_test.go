@@ -20,16 +20,13 @@ import (
 // room again the mirror is whole.
 func TestMirrorOnAFullDisk(t *testing.T) {
 	smalldisk.Run(t, func(t *testing.T) {
-		for name, leave := range map[string]func(d *smalldisk.Disk, n int){
-			"pages": func(d *smalldisk.Disk, n int) { d.LeavePages(t, n) },
-			"files": func(d *smalldisk.Disk, n int) { d.LeaveFiles(t, n) },
-		} {
+		for name, leave := range smalldisk.Lacks() {
 			for _, first := range []bool{true, false} {
 				t.Run(fmt.Sprintf("%s, first %t", name, first), func(t *testing.T) {
 					failed := 0
 					for n := 0; ; n++ {
 						ok, kept := true, true
-						t.Run(fmt.Sprint(n), func(t *testing.T) { ok, kept = mirrorWithout(t, first, func(d *smalldisk.Disk) { leave(d, n) }) })
+						t.Run(fmt.Sprint(n), func(t *testing.T) { ok, kept = mirrorWithout(t, first, func(d *smalldisk.Disk) { leave(d, t, n) }) })
 						if !ok {
 							failed++
 						}

@@ -115,10 +115,10 @@ func (b *diskBed) fill(t *testing.T, g growing) {
 	b.Create(t, g.obj)
 	platform.Wait(t, b.Platform, g.obj, scene.Ready[source])
 	n := 0
-	for name, leave := range map[string]func(testing.TB, int){"pages": b.source.LeavePages, "files": b.source.LeaveFiles} {
+	for name, leave := range smalldisk.Lacks() {
 		for room := 0; ; room++ {
 			n++
-			if b.growWithout(t, g, n, func() { leave(t, room) }) {
+			if b.growWithout(t, g, n, func() { leave(b.source, t, room) }) {
 				if room == 0 {
 					t.Errorf("no %s are enough, so nothing has failed", name)
 				}

@@ -62,6 +62,11 @@ func Mount(t testing.TB, at string, bytes int64, files int) *Disk {
 	return &Disk{Dir: at}
 }
 
+// Lacks returns what a disk can lack, each with how to leave so many of it.
+func Lacks() map[string]func(d *Disk, t testing.TB, n int) {
+	return map[string]func(*Disk, testing.TB, int){"pages": (*Disk).LeavePages, "files": (*Disk).LeaveFiles}
+}
+
 // LeavePages takes all room but that of so many pages, which is what a tmpfs counts in.
 func (d *Disk) LeavePages(t testing.TB, pages int) {
 	t.Helper()

@@ -291,17 +291,14 @@ func TestFullDiskIsReal(t *testing.T) {
 		all := maps.Clone(attempts)
 		all["in pieces"] = attempt{files: manyFiles(), rev: "main-2"}
 		for name, tc := range all {
-			for of, leave := range map[string]func(d *smalldisk.Disk, n int){
-				"pages": func(d *smalldisk.Disk, n int) { d.LeavePages(t, n) },
-				"files": func(d *smalldisk.Disk, n int) { d.LeaveFiles(t, n) },
-			} {
+			for of, leave := range smalldisk.Lacks() {
 				for _, first := range []bool{false, true} {
 					t.Run(fmt.Sprintf("%s %s, first %t", of, name, first), func(t *testing.T) {
 						n := 0
 						for ; ; n++ {
 							disk := smalldisk.Mount(t, t.TempDir(), 8<<20, 200)
 							b := newBedIn(t, filepath.Join(disk.Dir, "store"), nil)
-							if b.publishWithoutRoom(t, first, tc, func() { leave(disk, n) }, func() { disk.Free(t) }) {
+							if b.publishWithoutRoom(t, first, tc, func() { leave(disk, t, n) }, func() { disk.Free(t) }) {
 								break
 							}
 						}

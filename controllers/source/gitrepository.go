@@ -181,7 +181,7 @@ func (c Config) gitFetch(ctx context.Context, _ *sourcev1.GitRepository, r *gitR
 
 // gitVerify checks the signature that spec.verify asks for.
 func (c Config) gitVerify(ctx context.Context, obj *sourcev1.GitRepository, r *gitRun) error {
-	subject := verify.Subject{Reference: r.origin.URL, Digest: "sha1:" + r.commit.Hash}
+	subject := verify.Subject{Reference: r.origin.URL, Digest: r.commit.Digest}
 	if obj.Spec.Verification == nil {
 		r.statement = verify.Statement{Subject: subject, Method: verify.None}
 		obj.Status.SourceVerificationMode = nil

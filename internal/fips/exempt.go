@@ -49,7 +49,7 @@ func (e Exemption) row() (ExemptionRow, bool) {
 			ID:         "git-object-id",
 			Algorithm:  "SHA-1 with collision detection",
 			Where:      "internal/git (go-git)",
-			Reason:     "the Git protocol names objects by SHA-1; the name is an identifier, not a security function",
+			Reason:     "most repositories name their objects by SHA-1; the name is an identifier, not a security function, and repositories of SHA-256 do without",
 			Protection: "TLS or SSH in transit, the artifact's SHA-256 digest and its signed statement afterwards",
 		}, true
 	case OpenPGPFingerprint:

@@ -18,8 +18,9 @@ import (
 type Commit struct {
 	// Head says how the commit was found.
 	Head Head
-	// Hash is the commit's object id.
-	Hash string
+	// Hash is the commit's object id, and Digest the same with the format in front: "sha1:<hex>" or "sha256:<hex>".
+	Hash   string
+	Digest string
 	// Tree is the object id of its files.
 	Tree string
 	// Parents are the object ids it follows, also those that were not fetched.
@@ -125,15 +126,16 @@ func parseCommit(hash string, content []byte) (Commit, error) {
 	tree, err1 := only(fields, "tree", false)
 	author, err2 := only(fields, "author", false)
 	committer, err3 := only(fields, "committer", false)
-	signature, err4 := only(fields, "gpgsig", true)
+	format, _ := formatOf(hash)
+	signature, err4 := only(fields, format.signature(), true)
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return Commit{}, fmt.Errorf("commit %s: %w", hash, err)
 	}
-	if fields[0].key != "tree" || !isHash(tree) {
+	if fields[0].key != "tree" || !format.names(tree) {
 		return Commit{}, fmt.Errorf("commit %s names no tree: %w", hash, errObject)
 	}
 	commit := Commit{
-		Hash: hash, Tree: tree, Message: message,
+		Hash: hash, Digest: digestOf(hash), Tree: tree, Message: message,
 		Author: parsePerson(author), Committer: parsePerson(committer),
 		Payload: withoutSignature(content),
 	}
@@ -148,8 +150,8 @@ func parseCommit(hash string, content []byte) (Commit, error) {
 	return commit, nil
 }
 
-// withoutSignature is what a commit's signature is over: its bytes without the gpgsig headers (git, commit.c,
-// parse_signed_commit).
+// withoutSignature is what a commit's signature is over: its bytes without the headers that hold one, for either format (git,
+// commit.c, parse_signed_commit).
 func withoutSignature(content []byte) []byte {
 	var payload bytes.Buffer
 	dropping := false
@@ -188,7 +190,7 @@ func parseTag(hash string, content []byte) (Tag, string, error) {
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return Tag{}, "", fmt.Errorf("tag %s: %w", hash, err)
 	}
-	if !isHash(target) {
+	if format, _ := formatOf(hash); !format.names(target) {
 		return Tag{}, "", fmt.Errorf("tag %s names no object: %w", hash, errObject)
 	}
 	payload, signature := splitSignature(content)

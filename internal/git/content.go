@@ -75,9 +75,9 @@ type node struct {
 	name    string
 	mode    fs.FileMode
 	size    int64
-	id      plumbing.Hash // of a file
-	from    *origin       // of a file
-	entries []*node       // of a directory, sorted by name
+	id      objectID // of a file
+	from    *origin  // of a file
+	entries []*node  // of a directory, sorted by name
 }
 
 // Name implements fs.FileInfo and fs.DirEntry.

@@ -121,7 +121,7 @@ func (r *Remote) fetchInto(ctx context.Context, m *mirror, head Head) (Commit, *
 
 // runHeld is run with what the mirror has.
 func (f *fetching) runHeld(ctx context.Context) (Commit, *Content, error) {
-	if f.fresh = f.mirror.state.worn(); f.fresh {
+	if f.fresh = f.mirror.state.worn() || !f.mirror.state.format().names(f.head.Hash); f.fresh {
 		return f.run(ctx, newObjects(ctx, f.limits))
 	}
 	held, err := f.mirror.open(ctx, f.limits)
@@ -274,7 +274,7 @@ func (f *fetching) download(ctx context.Context, a advert, s session, want reque
 	var p *pack
 	if err == nil {
 		f.read = true
-		p, err = indexPack(file, f.limits, held)
+		p, err = indexPack(file, a.format, f.limits, held)
 	}
 	if err != nil {
 		f.discard(file)

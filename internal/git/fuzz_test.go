@@ -56,13 +56,13 @@ func FuzzThinPack(f *testing.F) {
 		limits := Limits{ObjectBytes: 1 << 16, InflatedBytes: 1 << 20}.withDefaults()
 		var first packed
 		first.whole(plumbing.BlobObject, held)
-		base, err := openPack(t.Context(), first.file(t), limits)
+		base, err := first.open(t, limits)
 		if err != nil {
 			t.Fatal(err)
 		}
 		in := packed{count: count}
 		in.Write(stream)
-		p, err := indexPack(in.file(t), limits, base)
+		p, err := indexPack(in.file(t), in.format, limits, base)
 		if err != nil {
 			return
 		}
@@ -79,20 +79,25 @@ func FuzzThinPack(f *testing.F) {
 
 // FuzzTable reads objects by an index that may say anything: none may have other content than its name says.
 func FuzzTable(f *testing.F) {
-	var made packed
-	made.whole(plumbing.BlobObject, "a line of text")
-	made.onOffset(1, delta("a line of text", "a line of text."))
-	f.Add([]byte{}, uint16(0))
-	f.Add(bytes.Repeat([]byte{0xff}, 64), uint16(40))
-	f.Fuzz(func(t *testing.T, change []byte, at uint16) {
+	f.Add([]byte{}, uint16(0), false)
+	f.Add(bytes.Repeat([]byte{0xff}, 64), uint16(40), false)
+	f.Add(bytes.Repeat([]byte{0xff}, 88), uint16(64), true)
+	f.Fuzz(func(t *testing.T, change []byte, at uint16, sha256 bool) {
 		limits := Limits{ObjectBytes: 1 << 16}.withDefaults()
-		all, err := openPack(t.Context(), made.file(t), limits)
+		var made packed
+		if sha256 {
+			made.format = sha256Format
+		}
+		made.whole(plumbing.BlobObject, "a line of text")
+		made.onOffset(1, delta("a line of text", "a line of text."))
+		all, err := made.open(t, limits)
 		if err != nil {
 			t.Fatal(err)
 		}
 		p := all.packs[0]
-		p.table = bytes.Clone(p.table)
-		copy(p.table[min(int(at), len(p.table)):], change)
+		rows := bytes.Clone(p.table.rows)
+		copy(rows[min(int(at), len(rows)):], change)
+		p.table.rows = rows
 		if p.table.check(p.size, limits) != nil {
 			return
 		}

@@ -17,6 +17,7 @@ import (
 // inflated. go-git's own parser, which trusts announced sizes and inflates each object twice, is not used.
 type indexer struct {
 	pack   *pack
+	format objectFormat
 	limits Limits
 	held   *objects // what earlier packs have
 	read   *objects // the pack itself, read by place
@@ -24,11 +25,11 @@ type indexer struct {
 	total  int64
 
 	rows []object // in the order of their offsets
-	ids  map[plumbing.Hash]int
+	ids  map[objectID]int
 	// deltas are the objects that can be resolved once their base, the key, is.
 	deltas map[int][]int
 	// waiting are deltas whose base is known by name alone and has not been seen.
-	waiting map[plumbing.Hash][]int
+	waiting map[objectID][]int
 }
 
 // object is one object of a pack while it is indexed.
@@ -54,16 +55,16 @@ var (
 	errChain = errors.New("a chain of deltas is too long")
 )
 
-func newIndexer(file *os.File, limits Limits, held *objects) (*indexer, error) {
+func newIndexer(file *os.File, format objectFormat, limits Limits, held *objects) (*indexer, error) {
 	info, err := file.Stat()
 	if err != nil {
 		return nil, err
 	}
 	p := &pack{file: file, size: info.Size()}
 	return &indexer{
-		pack: p, limits: limits, held: held, read: newObjects(held.ctx, limits, p),
-		scan: newScanner(&interruptible{ctx: held.ctx, r: io.NewSectionReader(file, 0, info.Size())}),
-		ids:  map[plumbing.Hash]int{}, deltas: map[int][]int{}, waiting: map[plumbing.Hash][]int{},
+		pack: p, format: format, limits: limits, held: held, read: newObjects(held.ctx, limits, p),
+		scan: newScanner(&interruptible{ctx: held.ctx, r: io.NewSectionReader(file, 0, info.Size())}, format),
+		ids:  map[objectID]int{}, deltas: map[int][]int{}, waiting: map[objectID][]int{},
 	}, nil
 }
 
@@ -91,7 +92,7 @@ func (x *indexer) run() error {
 	for i, o := range x.rows {
 		rows[i] = o.row
 	}
-	x.pack.table = newTable(rows)
+	x.pack.table = newTable(x.format, rows)
 	return nil
 }
 
@@ -121,20 +122,20 @@ func (x *indexer) tooLarge() error {
 
 // whole takes an object that is stored in full, and names it while it is inflated into nothing.
 func (x *indexer) whole(o object, h header) error {
-	namer, err := newNamer(h.kind, h.size)
+	namer, err := x.format.newNamer(h.kind, h.size)
 	if err != nil {
 		return err
 	}
-	if err := x.pass(&o, h, namer.state); err != nil {
+	if err := x.pass(&o, h, namer.hash); err != nil {
 		return err
 	}
-	sum, err := namer.sum()
+	id, err := namer.sum()
 	if err != nil {
 		return err
 	}
 	o.kind = h.kind
 	x.rows = append(x.rows, o)
-	x.name(len(x.rows)-1, sum)
+	x.name(len(x.rows)-1, id)
 	return x.count(o.size)
 }
 
@@ -200,17 +201,16 @@ func (x *indexer) attach(i, base int) {
 }
 
 // name gives an object its name and lets go on what waited for it. Of two objects of one name the first counts.
-func (x *indexer) name(i int, sum []byte) {
-	o := &x.rows[i]
-	copy(o.id[:], sum)
-	if _, twice := x.ids[o.id]; twice {
+func (x *indexer) name(i int, id objectID) {
+	x.rows[i].id = id
+	if _, twice := x.ids[id]; twice {
 		return
 	}
-	x.ids[o.id] = i
-	for _, delta := range x.waiting[o.id] {
+	x.ids[id] = i
+	for _, delta := range x.waiting[id] {
 		x.attach(delta, i)
 	}
-	delete(x.waiting, o.id)
+	delete(x.waiting, id)
 }
 
 // resolve names the deltas, each right after its base, whose content is still in hand then. Only what rests on a whole
@@ -327,11 +327,11 @@ func (x *indexer) finish(i int, base row, content []byte) error {
 	if int64(len(content)) != o.size {
 		return errShort
 	}
-	sum, err := name(o.kind, content)
+	id, err := x.format.name(o.kind, content)
 	if err != nil {
 		return err
 	}
-	if x.name(i, sum); len(x.deltas[i]) > 0 {
+	if x.name(i, id); len(x.deltas[i]) > 0 {
 		x.read.bases.Put(o.offset, content)
 	}
 	return nil

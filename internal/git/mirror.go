@@ -83,6 +83,15 @@ func (s mirrorState) worn() bool {
 	return len(s.Packs) >= maxPacks || sum > 2*largest+packGrowth
 }
 
+// format is how the objects are named that are held.
+func (s mirrorState) format() objectFormat {
+	if len(s.Heads) == 0 {
+		return sha1Format
+	}
+	f, _ := formatOf(s.Heads[0].Commit)
+	return f
+}
+
 // lacks reports whether files of a commit may be missing.
 func (s mirrorState) lacks(commit string) bool {
 	return !slices.ContainsFunc(s.Heads, func(h mirrorHead) bool { return h.Commit == commit && !h.Partial })
@@ -161,11 +170,11 @@ func (m *mirror) openPack(s packState, limits Limits) (*pack, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, err := m.read(tableFile(s.Serial), info.Size())
-	if err != nil {
+	t := table{format: m.state.format()}
+	if t.rows, err = m.read(tableFile(s.Serial), info.Size()); err != nil {
 		return nil, err
 	}
-	if digest(t) != s.Table {
+	if t.digest() != s.Table {
 		return nil, errTable
 	}
 	file, err := m.set.root.Open(m.file(packFile(s.Serial)))
@@ -177,7 +186,7 @@ func (m *mirror) openPack(s packState, limits Limits) (*pack, error) {
 		err = errTable
 	}
 	if err == nil {
-		err = table(t).check(s.Bytes, limits)
+		err = t.check(s.Bytes, limits)
 	}
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
@@ -185,8 +194,9 @@ func (m *mirror) openPack(s packState, limits Limits) (*pack, error) {
 	return &pack{file: file, table: t, size: s.Bytes}, nil
 }
 
-func digest(t []byte) string {
-	sum := sha256.Sum256(t)
+// digest is what the state file says of a table.
+func (t table) digest() string {
+	sum := sha256.Sum256(t.rows)
 	return hex.EncodeToString(sum[:])
 }
 
@@ -215,11 +225,11 @@ func (m *mirror) keep(p *pack, head mirrorHead, fromNothing bool) error {
 	if fromNothing {
 		next.Packs, next.Heads = nil, nil
 	}
-	next.Packs = append(next.Packs, packState{Serial: next.Serial, Bytes: p.size, Table: digest(p.table)})
+	next.Packs = append(next.Packs, packState{Serial: next.Serial, Bytes: p.size, Table: p.table.digest()})
 	next.addHead(head)
 	err := p.file.Sync()
 	if err == nil {
-		err = m.write(tableFile(next.Serial), p.table)
+		err = m.write(tableFile(next.Serial), p.table.rows)
 	}
 	if err == nil {
 		err = m.set.root.Rename(m.file(incomingFile), m.file(packFile(next.Serial)))

@@ -53,11 +53,7 @@ func TestMirrorOfAnotherRepository(t *testing.T) {
 	mirrors := m.open(t, 0)
 	m.commit(t, gitserver.CommitOptions{}, nil)
 	m.get(t, mirrors, mainBranch())
-	root, name := strings.TrimSuffix(m.repo.Path, m.repo.Name), m.repo.Name
-	if err := os.RemoveAll(m.repo.Path); err != nil {
-		t.Fatal(err)
-	}
-	m.repo = must[*gitserver.Repo](t)(gitserver.InitRepo(root, name))
+	m.recreate(t, gitserver.InitRepo)
 	m.files = map[string]string{"only": "this"}
 	m.commit(t, gitserver.CommitOptions{}, nil)
 	got, _ := m.get(t, mirrors, mainBranch())

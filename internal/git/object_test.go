@@ -114,6 +114,7 @@ func FuzzObjects(f *testing.F) {
 	f.Add([]byte("object " + treeID + "\ntype commit\ntag v1\n\nm\n-----BEGIN PGP SIGNATURE-----\n"))
 	f.Add([]byte("100644 name\x00aaaaaaaaaaaaaaaaaaaa"))
 	f.Fuzz(func(t *testing.T, in []byte) {
+		const size = 20
 		if c, err := parseCommit("id", in); err == nil && !isHash(c.Tree) {
 			t.Errorf("tree %q", c.Tree)
 		}
@@ -121,7 +122,7 @@ func FuzzObjects(f *testing.F) {
 			t.Error("payload and signature are not the whole tag")
 		}
 		for rest := in; len(rest) > 0; {
-			e, after, err := nextEntry(rest)
+			e, after, err := nextEntry(rest, size)
 			if err != nil {
 				break
 			}

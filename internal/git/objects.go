@@ -5,19 +5,16 @@ package git
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"sync"
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/cache"
 	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 	"github.com/klauspost/compress/zlib"
-	"github.com/pjbgf/sha1cd"
 )
 
 // objects are those of some packs, the oldest first: a delta of a later pack may be against an object of an earlier one. Several
@@ -58,12 +55,12 @@ func (o *objects) close() error {
 
 // has reports whether an object is there.
 func (o *objects) has(hash string) bool {
-	_, ok := o.locate(plumbing.NewHash(hash), maxChain+1)
+	_, ok := o.locate(parseID(hash), maxChain+1)
 	return ok
 }
 
 // locate finds an object whose chain is shorter than given.
-func (o *objects) locate(id plumbing.Hash, chain int) (place, bool) {
+func (o *objects) locate(id objectID, chain int) (place, bool) {
 	for i, p := range slices.Backward(o.packs) {
 		if r, ok := p.table.find(id); ok && r.chain < chain {
 			return place{r, i}, true
@@ -74,7 +71,7 @@ func (o *objects) locate(id plumbing.Hash, chain int) (place, bool) {
 
 // find returns where an object of a kind is.
 func (o *objects) find(hash string, want plumbing.ObjectType) (place, error) {
-	at, ok := o.locate(plumbing.NewHash(hash), maxChain+1)
+	at, ok := o.locate(parseID(hash), maxChain+1)
 	if !ok {
 		return place{}, fmt.Errorf("object %s: %w", hash, ErrNotFound)
 	}
@@ -178,49 +175,4 @@ func (o *objects) inflater(r io.Reader) (io.Reader, error) {
 		return z.(io.Reader), nil
 	}
 	return zlib.NewReader(r)
-}
-
-// checkName hashes an object as Git does and refuses a collision attack.
-func checkName(hash string, kind plumbing.ObjectType, content []byte) error {
-	sum, err := name(kind, content)
-	if err != nil {
-		return fmt.Errorf("object %s: %w", hash, err)
-	}
-	if hex.EncodeToString(sum) != hash {
-		return fmt.Errorf("object %s has other content than its name says: %w", hash, errProtocol)
-	}
-	return nil
-}
-
-// name is the name of an object.
-func name(kind plumbing.ObjectType, content []byte) ([]byte, error) {
-	h, err := newNamer(kind, int64(len(content)))
-	if err != nil {
-		return nil, err
-	}
-	if _, err := h.state.Write(content); err != nil {
-		return nil, err
-	}
-	return h.sum()
-}
-
-// namer computes the name of an object.
-type namer struct{ state sha1cd.CollisionResistantHash }
-
-func newNamer(kind plumbing.ObjectType, size int64) (namer, error) {
-	state, ok := sha1cd.New().(sha1cd.CollisionResistantHash)
-	if !ok {
-		return namer{}, errors.New("no collision detection for object ids")
-	}
-	_, err := state.Write([]byte(kind.String() + " " + strconv.FormatInt(size, 10) + "\x00"))
-	return namer{state}, err
-}
-
-// sum returns the name, unless the object was made to bear that of another.
-func (n namer) sum() ([]byte, error) {
-	sum, collision := n.state.CollisionResistantSum(nil)
-	if collision {
-		return nil, fmt.Errorf("it was made to collide with another: %w", errProtocol)
-	}
-	return sum, nil
 }

@@ -60,11 +60,15 @@ func (i *interruptible) Read(p []byte) (int, error) {
 
 // indexPack finds the objects of a downloaded pack. Deltas in it may be against objects that are held already. The pack closes
 // the file; after an error the caller does.
-func indexPack(file *os.File, limits Limits, held *objects) (*pack, error) {
-	x, err := newIndexer(file, limits, held)
-	if err == nil {
+func indexPack(file *os.File, format objectFormat, limits Limits, held *objects) (*pack, error) {
+	x, err := newIndexer(file, format, limits, held)
+	switch {
+	case err != nil:
+	case format == sha1Format:
 		// sha1cd is no part of the module and not stopped by fips140=only; the exemption is for the record.
 		fips.Exempt(fips.GitObjectID, func() { err = x.run() })
+	default:
+		err = x.run()
 	}
 	if err != nil {
 		return nil, packError(err)

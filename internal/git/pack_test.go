@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"compress/zlib"
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -27,6 +28,7 @@ import (
 // packed writes packs by hand, also such as no honest server sends.
 type packed struct {
 	bytes.Buffer
+	format  objectFormat
 	count   uint32
 	offsets []int
 }
@@ -64,8 +66,8 @@ func (p *packed) onOffset(n int, delta []byte) {
 
 // onName writes a delta against the blob of a content.
 func (p *packed) onName(base string, delta []byte) {
-	id := plumbing.ComputeHash(plumbing.BlobObject, []byte(base))
-	p.add(plumbing.REFDeltaObject, len(delta), id[:], delta)
+	raw, _ := hex.DecodeString(p.format.id(plumbing.BlobObject, base))
+	p.add(plumbing.REFDeltaObject, len(delta), raw, delta)
 }
 
 // file returns the whole pack in a temporary file.
@@ -74,6 +76,9 @@ func (p *packed) file(t *testing.T) *os.File {
 	pack := append([]byte("PACK\x00\x00\x00\x02"), binary.BigEndian.AppendUint32(nil, p.count)...)
 	pack = append(pack, p.Bytes()...)
 	state := sha1cd.New()
+	if p.format == sha256Format {
+		state = sha256.New()
+	}
 	state.Write(pack)
 	f, err := scratch(t.TempDir())
 	if err == nil {
@@ -86,10 +91,15 @@ func (p *packed) file(t *testing.T) *os.File {
 	return f
 }
 
-// openPack indexes a pack that stands alone.
-func openPack(ctx context.Context, file *os.File, limits Limits) (*objects, error) {
+// open indexes a pack that stands alone.
+func (p *packed) open(t *testing.T, limits Limits) (*objects, error) {
+	t.Helper()
+	return openPack(t.Context(), p.file(t), p.format, limits)
+}
+
+func openPack(ctx context.Context, file *os.File, format objectFormat, limits Limits) (*objects, error) {
 	none := newObjects(ctx, limits)
-	p, err := indexPack(file, limits, none)
+	p, err := indexPack(file, format, limits, none)
 	if err != nil {
 		return nil, err
 	}
@@ -109,8 +119,20 @@ func (o *objects) names() []string {
 
 func delta(from, to string) []byte { return packfile.DiffDelta([]byte(from), []byte(to)) }
 
-func id(kind plumbing.ObjectType, content string) string {
+// id is the name of an object, found in another way than the package's.
+func (f objectFormat) id(kind plumbing.ObjectType, content string) string {
+	if f == sha256Format {
+		sum := sha256.Sum256(fmt.Appendf(nil, "%s %d\x00%s", kind, len(content), content))
+		return hex.EncodeToString(sum[:])
+	}
 	return plumbing.ComputeHash(kind, []byte(content)).String()
+}
+
+// inEachFormat runs a test with objects named by SHA-1 and by SHA-256.
+func inEachFormat(t *testing.T, name string, test func(t *testing.T, format objectFormat)) {
+	for _, format := range []objectFormat{sha1Format, sha256Format} {
+		t.Run(name+"/"+format.String(), func(t *testing.T) { test(t, format) })
+	}
 }
 
 func TestIndex(t *testing.T) {
@@ -215,10 +237,10 @@ func TestIndex(t *testing.T) {
 		},
 	}
 	for name, tc := range tests {
-		t.Run(name, func(t *testing.T) {
-			var made packed
+		inEachFormat(t, name, func(t *testing.T, format objectFormat) {
+			made := packed{format: format}
 			tc.write(&made)
-			p, err := openPack(t.Context(), made.file(t), tc.limit.withDefaults())
+			p, err := made.open(t, tc.limit.withDefaults())
 			if _, limited := errors.AsType[*LimitError](tc.fails); limited {
 				if _, ok := errors.AsType[*LimitError](err); !ok {
 					t.Fatalf("got %v, want a LimitError", err)
@@ -235,7 +257,7 @@ func TestIndex(t *testing.T) {
 				t.Errorf("%d objects, want %d", n, len(tc.want))
 			}
 			for _, want := range tc.want {
-				hash := id(plumbing.BlobObject, want)
+				hash := format.id(plumbing.BlobObject, want)
 				if size, err := p.size(hash, plumbing.BlobObject); err != nil || size != int64(len(want)) {
 					t.Errorf("size %d, %v; want %d", size, err, len(want))
 				}
@@ -244,7 +266,7 @@ func TestIndex(t *testing.T) {
 					t.Errorf("got %q, %v; want %q", got, err, want)
 				}
 			}
-			if _, err := p.read(id(plumbing.BlobObject, tc.want[0]), plumbing.TreeObject); err == nil {
+			if _, err := p.read(format.id(plumbing.BlobObject, tc.want[0]), plumbing.TreeObject); err == nil {
 				t.Error("a blob was read as a tree")
 			}
 		})
@@ -257,7 +279,7 @@ func item(mode, name, content string) string {
 	if mode == modeTree {
 		kind = plumbing.TreeObject
 	}
-	raw, _ := hex.DecodeString(id(kind, content))
+	raw, _ := hex.DecodeString(sha1Format.id(kind, content))
 	return mode + " " + name + "\x00" + string(raw)
 }
 
@@ -272,11 +294,11 @@ func open(ctx context.Context, t *testing.T, limits Limits, trees []string, blob
 		made.whole(plumbing.TreeObject, tree)
 	}
 	file := made.file(t)
-	p, err := openPack(ctx, file, limits.withDefaults())
+	p, err := openPack(ctx, file, sha1Format, limits.withDefaults())
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := newContent(ctx, p, id(plumbing.TreeObject, trees[0]), limits.withDefaults(), selection{})
+	c, err := newContent(ctx, p, sha1Format.id(plumbing.TreeObject, trees[0]), limits.withDefaults(), selection{})
 	if err == nil {
 		c.from.explain = func(err error) error { return operation(ctx, "url", "fetch from", err) }
 	}
@@ -369,7 +391,7 @@ func TestContentIsCheckedWhenRead(t *testing.T) {
 				p := c.from.objects.packs[0]
 				other, _ := p.table.find(b)
 				other.id = a
-				p.table = newTable([]row{other})
+				p.table = newTable(sha1Format, []row{other})
 			},
 			says: "has other content than its name says",
 		},
@@ -407,15 +429,20 @@ func TestContentIsCheckedWhenRead(t *testing.T) {
 }
 
 func FuzzPack(f *testing.F) {
-	var made packed
-	made.whole(plumbing.BlobObject, "a line of text, another line of text")
-	made.onOffset(1, delta("a line of text, another line of text", "a line of text, another line of text."))
-	made.onName("a line of text, another line of text", delta("a line of text, another line of text", "a line of text, another line"))
-	f.Add(made.Bytes(), made.count)
-	f.Fuzz(func(t *testing.T, objects []byte, count uint32) {
+	for _, format := range []objectFormat{sha1Format, sha256Format} {
+		made := packed{format: format}
+		made.whole(plumbing.BlobObject, "a line of text, another line of text")
+		made.onOffset(1, delta("a line of text, another line of text", "a line of text, another line of text."))
+		made.onName("a line of text, another line of text", delta("a line of text, another line of text", "a line of text, another line"))
+		f.Add(made.Bytes(), made.count, format == sha256Format)
+	}
+	f.Fuzz(func(t *testing.T, objects []byte, count uint32, sha256 bool) {
 		in := packed{count: count}
+		if sha256 {
+			in.format = sha256Format
+		}
 		in.Write(objects)
-		p, err := openPack(t.Context(), in.file(t), Limits{ObjectBytes: 1 << 16, InflatedBytes: 1 << 20}.withDefaults())
+		p, err := in.open(t, Limits{ObjectBytes: 1 << 16, InflatedBytes: 1 << 20}.withDefaults())
 		if err != nil {
 			return
 		}

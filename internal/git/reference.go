@@ -33,7 +33,7 @@ type Reference struct {
 
 // Head is a reference resolved to a commit.
 type Head struct {
-	// Hash is the commit, 40 hex digits.
+	// Hash is the commit: 40 hex digits, or 64 in a repository that names its objects by SHA-256.
 	Hash string
 	// RefName is the full name, "refs/heads/main", that led to the commit. Empty for a commit named without a branch.
 	RefName string
@@ -53,12 +53,12 @@ func (r Reference) pinned() (Head, error) {
 	hash := strings.ToLower(r.Commit)
 	if !isHash(hash) {
 		return Head{}, fault.New(fault.Invalid, ReasonOperationFailed,
-			"commit %q is no full object id: want 40 hexadecimal digits", r.Commit)
+			"commit %q is no full object id: want 40 hexadecimal digits, or 64 in a repository of SHA-256", r.Commit)
 	}
-	head := Head{Hash: hash, Revision: "sha1:" + hash, Pinned: true}
+	head := Head{Hash: hash, Revision: digestOf(hash), Pinned: true}
 	if r.Branch != "" {
 		head.RefName = branchPrefix + r.Branch
-		head.Revision = r.Branch + "@sha1:" + hash
+		head.Revision = r.Branch + "@" + head.Revision
 	}
 	return head, nil
 }
@@ -100,7 +100,7 @@ func (l refList) head(name, label string) (Head, error) {
 	if commit, annotated := l.peeled[name]; annotated {
 		head.Hash, head.TagHash = commit, hash
 	}
-	head.Revision = label + "@sha1:" + head.Hash
+	head.Revision = label + "@" + digestOf(head.Hash)
 	return head, nil
 }
 
@@ -134,15 +134,6 @@ func highest(constraint string, refs refList) (string, error) {
 		return cmp.Or(a.version.Compare(b.version), cmp.Compare(a.tag, b.tag))
 	})
 	return best.tag, nil
-}
-
-// isHash reports whether s is a SHA-1 object id in lower case.
-func isHash(s string) bool {
-	return len(s) == 40 && hexDigits(s)
-}
-
-func hexDigits(s string) bool {
-	return strings.Trim(s, "0123456789abcdef") == ""
 }
 
 // String names the reference for messages.

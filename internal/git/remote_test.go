@@ -584,12 +584,13 @@ func TestHostileServer(t *testing.T) {
 			w.WriteHeader(http.StatusBadGateway)
 			endless(w, "sorry ")
 		}},
-		"garbage":              {handler: answer("\x00\x01garbage", nil)},
-		"no answer":            {handler: answer("", nil)},
-		"half a list":          {handler: answer(refs[:len(refs)-20], nil)},
-		"a refusal in words":   {handler: answer(line("# service=git-upload-pack\n")+"0000"+line("ERR go away\x1b[31m"), nil)},
-		"a bad object id":      {handler: answer(line("# service=git-upload-pack\n")+"0000"+line("xyz refs/heads/master\x00\n")+"0000", nil)},
-		"a SHA-256 repository": {handler: answer(line("# service=git-upload-pack\n")+"0000"+line(hash+strings.Repeat("b", 24)+" HEAD\x00object-format=sha256\n")+"0000", nil)},
+		"garbage":            {handler: answer("\x00\x01garbage", nil)},
+		"no answer":          {handler: answer("", nil)},
+		"half a list":        {handler: answer(refs[:len(refs)-20], nil)},
+		"a refusal in words": {handler: answer(line("# service=git-upload-pack\n")+"0000"+line("ERR go away\x1b[31m"), nil)},
+		"a bad object id":    {handler: answer(line("# service=git-upload-pack\n")+"0000"+line("xyz refs/heads/master\x00\n")+"0000", nil)},
+		"an unknown format":  {handler: answer(line("# service=git-upload-pack\n")+"0000"+line(hash+strings.Repeat("b", 24)+" HEAD\x00object-format=sha512\n")+"0000", nil)},
+		"another format":     {handler: answer(line("# service=git-upload-pack\n")+"0000"+line(hash+" refs/heads/master\x00object-format=sha256\n")+"0000", nil)},
 		"an endless list": {wantLimit: true, handler: func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", advertisement)
 			_, _ = io.WriteString(w, refs[:len(refs)-4])

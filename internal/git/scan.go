@@ -16,6 +16,7 @@ import (
 // scanner reads a pack from its beginning to its end (gitformat-pack). go-git's own is not used: it inflates with the standard
 // library, and hashes the pack as a whole, which says nothing that the names and checksums of its objects do not say.
 type scanner struct {
+	format  objectFormat
 	src     *counted
 	in      *bufio.Reader
 	inflate io.ReadCloser
@@ -37,17 +38,17 @@ func (c *counted) Read(p []byte) (int, error) {
 // header is what a pack says of an object before it comes.
 type header struct {
 	kind plumbing.ObjectType
-	at   int64         // where the header itself begins
-	size int64         // of what is stored, inflated
-	name plumbing.Hash // of the base, for a delta by name
-	back int64         // to the header of the base, for a delta by offset
+	at   int64    // where the header itself begins
+	size int64    // of what is stored, inflated
+	name objectID // of the base, for a delta by name
+	back int64    // to the header of the base, for a delta by offset
 }
 
 var errHeader = errors.New("an object's header cannot be read")
 
-func newScanner(r io.Reader) *scanner {
+func newScanner(r io.Reader, format objectFormat) *scanner {
 	src := &counted{r: r}
-	return &scanner{src: src, in: bufio.NewReaderSize(src, 64<<10)}
+	return &scanner{format: format, src: src, in: bufio.NewReaderSize(src, 64<<10)}
 }
 
 // offset is how far the pack has been read.
@@ -85,12 +86,19 @@ func (s *scanner) next() (header, error) {
 	}
 	switch h.kind {
 	case plumbing.REFDeltaObject:
-		_, err = io.ReadFull(s.in, h.name[:])
+		h.name, err = s.name()
 	case plumbing.OFSDeltaObject:
 		h.back, err = s.distance()
 	default:
 	}
 	return h, noEOF(err)
+}
+
+// name reads the name of a base.
+func (s *scanner) name() (objectID, error) {
+	sum := make([]byte, s.format.size())
+	_, err := io.ReadFull(s.in, sum)
+	return newID(sum), err
 }
 
 // distance reads how far before a delta its base lies.
@@ -134,8 +142,9 @@ func (s *scanner) reset() (err error) {
 
 // end checks that nothing but the pack's own checksum follows the last object.
 func (s *scanner) end() error {
-	n, err := io.Copy(io.Discard, io.LimitReader(s.in, 21))
-	if err == nil && n != 20 {
+	size := int64(s.format.size())
+	n, err := io.Copy(io.Discard, io.LimitReader(s.in, size+1))
+	if err == nil && n != size {
 		err = errors.New("it does not end after its last object")
 	}
 	return err

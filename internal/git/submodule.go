@@ -102,7 +102,7 @@ func (s *recursion) fetch(ctx context.Context, r *Remote, c *Content, l link, ad
 	if err := r.config.Submodules.Admit(ctx, other.config.URL); err != nil {
 		return err
 	}
-	_, content, err := other.fetchAlone(ctx, Head{Hash: l.hash, Revision: "sha1:" + l.hash, Pinned: true})
+	_, content, err := other.fetchAlone(ctx, Head{Hash: l.hash, Revision: digestOf(l.hash), Pinned: true})
 	if err != nil {
 		return err
 	}

@@ -22,6 +22,7 @@ import (
 // family is a repository with submodules on one server, and another server of its own.
 type family struct {
 	root       string
+	init       func(root, name string) (*gitserver.Repo, error)
 	url, other string
 
 	mu   sync.Mutex
@@ -30,7 +31,7 @@ type family struct {
 
 func newFamily(t *testing.T) *family {
 	t.Helper()
-	f := &family{root: t.TempDir()}
+	f := &family{root: t.TempDir(), init: gitserver.InitRepo}
 	f.url = serveHTTP(t, gitserver.HTTPOptions{Root: f.root, Username: "u", Password: "pa55"}).URL
 	f.other = serveHTTP(t, gitserver.HTTPOptions{Root: f.root, Wrap: func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -46,7 +47,7 @@ func newFamily(t *testing.T) *family {
 // repo makes a repository with one commit, which has submodules by path: "url commit".
 func (f *family) repo(t *testing.T, name string, files, modules map[string]string) (commit string) {
 	t.Helper()
-	repo := must[*gitserver.Repo](t)(gitserver.InitRepo(f.root, name))
+	repo := must[*gitserver.Repo](t)(f.init(f.root, name))
 	entries, text := map[string]gitserver.Entry{}, ""
 	for path, module := range modules {
 		url, id, _ := strings.Cut(module, " ")

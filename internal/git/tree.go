@@ -57,7 +57,7 @@ func (w *walker) tree(ctx context.Context, hash, dir string, depth int64) ([]*no
 			return nil, err
 		}
 		var e entry
-		if e, content, err = nextEntry(content); err != nil {
+		if e, content, err = nextEntry(content, len(hash)/2); err != nil {
 			return nil, fmt.Errorf("tree %s: %w", hash, err)
 		}
 		if err := checkEntryName(e.name); err != nil {
@@ -142,14 +142,13 @@ func (w *walker) file(e entry, name string, mode fs.FileMode) (*node, error) {
 	if w.content.Bytes += size; w.content.Bytes > w.limits.TotalBytes {
 		return nil, &LimitError{What: "the size of all files in bytes", Limit: w.limits.TotalBytes}
 	}
-	return &node{name: e.name, mode: mode, size: size, id: plumbing.NewHash(e.hash), from: w.content.from}, nil
+	return &node{name: e.name, mode: mode, size: size, id: parseID(e.hash), from: w.content.from}, nil
 }
 
-// nextEntry reads "<mode> <name>\0<20 bytes>" and returns the rest.
-func nextEntry(content []byte) (entry, []byte, error) {
+// nextEntry reads "<mode> <name>\0<id>" and returns the rest. The id has as many bytes as that of the tree itself.
+func nextEntry(content []byte, size int) (entry, []byte, error) {
 	mode, rest, ok1 := bytes.Cut(content, []byte(" "))
 	name, rest, ok2 := bytes.Cut(rest, []byte{0})
-	const size = 20
 	if !ok1 || !ok2 || len(rest) < size {
 		return entry{}, nil, errObject
 	}

@@ -77,6 +77,7 @@ func noEOF(err error) error {
 // advert is a server's reference advertisement.
 type advert struct {
 	refs         refList
+	format       objectFormat
 	capabilities []string
 }
 
@@ -114,7 +115,7 @@ func readAdvert(p *packets, smart bool) (advert, error) {
 	}
 	line, list, _ := bytes.Cut(line, []byte{0})
 	a := advert{refs: refList{hashes: map[string]string{}, peeled: map[string]string{}}, capabilities: strings.Fields(string(list))}
-	if err := a.checkFormat(); err != nil {
+	if a.format, err = a.readFormat(); err != nil {
 		return advert{}, err
 	}
 	for line != nil {
@@ -131,12 +132,23 @@ func readAdvert(p *packets, smart bool) (advert, error) {
 	return a, nil
 }
 
-// checkFormat refuses repositories whose objects are not named by SHA-1, before their longer ids look like garbage.
-func (a advert) checkFormat() error {
+// objectFormatCapability announces a format. Of several, the first is the one of the ids that are advertised.
+const objectFormatCapability = "object-format="
+
+// readFormat finds out how objects are named.
+func (a advert) readFormat() (objectFormat, error) {
 	for _, capability := range a.capabilities {
-		if format, ok := strings.CutPrefix(capability, "object-format="); ok && format != "sha1" {
-			return fmt.Errorf("object format %q is not supported, only %q", remoteText(format, nil), "sha1")
+		if name, ok := strings.CutPrefix(capability, objectFormatCapability); ok {
+			return namedFormat(name)
 		}
+	}
+	return sha1Format, nil
+}
+
+// admits fails for a head that cannot be in the repository, since its commit is named in another format.
+func (a advert) admits(head Head) error {
+	if !a.format.names(head.Hash) {
+		return fmt.Errorf("commit %s, where objects are named by %s: %w", head.Hash, a.format, ErrNotFound)
 	}
 	return nil
 }
@@ -148,7 +160,7 @@ func (a advert) add(line string) error {
 	switch {
 	case hash == "shallow" || name == "capabilities^{}" || line == "":
 		return nil
-	case !ok || !isHash(hash):
+	case !ok || !a.format.names(hash):
 		return fmt.Errorf("bad line in the list of references: %w", errProtocol)
 	}
 	if tag, peeled := strings.CutSuffix(name, "^{}"); peeled {
@@ -222,6 +234,9 @@ func (r request) encode(a advert, userAgent string) []byte {
 		if a.supports(c) {
 			capabilities = append(capabilities, c)
 		}
+	}
+	if a.format != sha1Format {
+		capabilities = append(capabilities, objectFormatCapability+a.format.String())
 	}
 	if r.shallow {
 		capabilities = append(capabilities, "shallow")

@@ -35,8 +35,8 @@ const (
 type Subject struct {
 	// Reference is the repository, without tag or digest: "registry.example/app" or a Git URL without credentials.
 	Reference string `json:"reference"`
-	// Digest is "sha256:<hex>" of an OCI manifest, or "sha1:<hex>" of a Git object. A Git object id is an identifier
-	// with collision detection, not a security digest (docs/fips.md).
+	// Digest is "sha256:<hex>" of an OCI manifest, or "sha1:<hex>" or "sha256:<hex>" of a Git object. A SHA-1 object id is
+	// an identifier with collision detection, not a security digest (docs/fips.md).
 	Digest string `json:"digest"`
 }
 

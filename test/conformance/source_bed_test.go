@@ -234,12 +234,19 @@ func (b *sourceBed) name(prefix string) string { return fmt.Sprintf("%s-%d", pre
 // repo makes a Git repository that all servers serve, with one commit on main unless there are no files.
 func (b *sourceBed) repo(t *testing.T, files map[string]string) *gitserver.Repo {
 	t.Helper()
-	repo, err := gitserver.InitRepo(b.root, b.name("repo")+".git")
-	if err != nil {
-		t.Fatal(err)
-	}
+	repo := b.emptyRepo(t, gitserver.InitRepo)
 	if len(files) > 0 {
 		commit(t, repo, files)
+	}
+	return repo
+}
+
+// emptyRepo makes a Git repository of some object format.
+func (b *sourceBed) emptyRepo(t *testing.T, init func(root, name string) (*gitserver.Repo, error)) *gitserver.Repo {
+	t.Helper()
+	repo, err := init(b.root, b.name("repo")+".git")
+	if err != nil {
+		t.Fatal(err)
 	}
 	return repo
 }

@@ -96,7 +96,7 @@ func (s signers) byPGP(payload []byte) (armored []byte, err error) {
 	return armored, err
 }
 
-// testGitVerification: who must have signed what (S-42).
+// testGitVerification: who must have signed what (S-42), however objects are named (W25).
 func testGitVerification(t *testing.T, b *sourceBed) {
 	keys := newSigners(t)
 	trust := map[string][]byte{sshEntry: keys.ssh.Authorized, pgpEntry: keys.ring}
@@ -105,24 +105,29 @@ func testGitVerification(t *testing.T, b *sourceBed) {
 		commit, tag gitserver.SignFunc
 		// tagged asks for the tag v1, renamed for v2, which holds the tag named v1.
 		tagged, renamed bool
+		sha256          bool // names the objects
 		mode            sourcev1.GitVerificationMode
 		trust           map[string][]byte
 		want            func(source) error
 	}{
-		"a commit by SSH":              {commit: ssh, mode: "HEAD", want: verified("git-ssh", sshEntry)},
-		"a commit, in the old word":    {commit: ssh, mode: "head", want: verified("git-ssh", sshEntry)},
-		"a commit by OpenPGP":          {commit: keys.byPGP, mode: "HEAD", want: verified("git-openpgp", pgpEntry)},
-		"a tag by SSH":                 {tag: ssh, tagged: true, mode: "Tag", want: verified("git-ssh", sshEntry)},
-		"a tag by OpenPGP":             {tag: keys.byPGP, tagged: true, mode: "Tag", want: verified("git-openpgp", pgpEntry)},
-		"both":                         {commit: ssh, tag: ssh, tagged: true, mode: "TagAndHEAD", want: verified("git-ssh", sshEntry)},
-		"both, by different keys":      {commit: ssh, tag: keys.byPGP, tagged: true, mode: "TagAndHEAD", want: verified(sshEntry, pgpEntry)},
-		"an unsigned commit":           {mode: "HEAD", want: unverified("InvalidCommitSignature", "no signature").check},
-		"a commit by a stranger":       {commit: stranger, mode: "HEAD", want: unverified("InvalidCommitSignature", "no trusted key").check},
-		"an unsigned tag":              {commit: ssh, tagged: true, mode: "Tag", want: unverified("InvalidGitObject", "refs/tags/v1", "not signed").check},
-		"a tag by a stranger":          {tag: stranger, tagged: true, mode: "Tag", want: unverified("InvalidTagSignature", `"v1"`, "no trusted key").check},
-		"both, with an unsigned tag":   {commit: ssh, tagged: true, mode: "TagAndHEAD", want: unverified("InvalidGitObject", "not signed").check},
-		"both, with a bare commit":     {tag: ssh, tagged: true, mode: "TagAndHEAD", want: unverified("InvalidCommitSignature", "no signature").check},
-		"a signed tag by another name": {tag: ssh, renamed: true, mode: "Tag", want: unverified("InvalidGitObject", "refs/tags/v2", `"v1"`).check},
+		"a commit by SSH":                       {commit: ssh, mode: "HEAD", want: verified("git-ssh", sshEntry)},
+		"a commit, in the old word":             {commit: ssh, mode: "head", want: verified("git-ssh", sshEntry)},
+		"a commit by OpenPGP":                   {commit: keys.byPGP, mode: "HEAD", want: verified("git-openpgp", pgpEntry)},
+		"a tag by SSH":                          {tag: ssh, tagged: true, mode: "Tag", want: verified("git-ssh", sshEntry)},
+		"a tag by OpenPGP":                      {tag: keys.byPGP, tagged: true, mode: "Tag", want: verified("git-openpgp", pgpEntry)},
+		"both":                                  {commit: ssh, tag: ssh, tagged: true, mode: "TagAndHEAD", want: verified("git-ssh", sshEntry)},
+		"both, by different keys":               {commit: ssh, tag: keys.byPGP, tagged: true, mode: "TagAndHEAD", want: verified(sshEntry, pgpEntry)},
+		"an unsigned commit":                    {mode: "HEAD", want: unverified("InvalidCommitSignature", "no signature").check},
+		"a commit by a stranger":                {commit: stranger, mode: "HEAD", want: unverified("InvalidCommitSignature", "no trusted key").check},
+		"an unsigned tag":                       {commit: ssh, tagged: true, mode: "Tag", want: unverified("InvalidGitObject", "refs/tags/v1", "not signed").check},
+		"a tag by a stranger":                   {tag: stranger, tagged: true, mode: "Tag", want: unverified("InvalidTagSignature", `"v1"`, "no trusted key").check},
+		"both, with an unsigned tag":            {commit: ssh, tagged: true, mode: "TagAndHEAD", want: unverified("InvalidGitObject", "not signed").check},
+		"both, with a bare commit":              {tag: ssh, tagged: true, mode: "TagAndHEAD", want: unverified("InvalidCommitSignature", "no signature").check},
+		"a signed tag by another name":          {tag: ssh, renamed: true, mode: "Tag", want: unverified("InvalidGitObject", "refs/tags/v2", `"v1"`).check},
+		"a commit by SSH, named by SHA-256":     {sha256: true, commit: ssh, mode: "HEAD", want: verified("git-ssh", sshEntry)},
+		"both by OpenPGP, named by SHA-256":     {sha256: true, commit: keys.byPGP, tag: keys.byPGP, tagged: true, mode: "TagAndHEAD", want: verified("git-openpgp", pgpEntry)},
+		"an unsigned commit, named by SHA-256":  {sha256: true, mode: "HEAD", want: unverified("InvalidCommitSignature", "no signature").check},
+		"a commit by a stranger and by SHA-256": {sha256: true, commit: stranger, mode: "HEAD", want: unverified("InvalidCommitSignature", "no trusted key").check},
 		"a tag where there is none": {
 			commit: ssh, mode: "Tag",
 			want: failure{reason: "InvalidVerificationMode", condition: sourcev1.SourceVerifiedCondition, stalled: true, says: []string{"spec.ref.tag"}}.check,
@@ -133,7 +138,11 @@ func testGitVerification(t *testing.T, b *sourceBed) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			repo := b.repo(t, nil)
+			init, format := gitserver.InitRepo, "sha1"
+			if tc.sha256 {
+				init, format = gitserver.InitSHA256Repo, "sha256"
+			}
+			repo := b.emptyRepo(t, init)
 			id, err := repo.Commit(gitserver.CommitOptions{Files: map[string]string{"a": name}, Sign: tc.commit})
 			if err != nil {
 				t.Fatal(err)
@@ -164,6 +173,9 @@ func testGitVerification(t *testing.T, b *sourceBed) {
 				return
 			}
 			b.download(t, obj.Status.Artifact)
+			if revision := obj.Status.Artifact.Revision; !strings.HasSuffix(revision, "@"+format+":"+id) {
+				t.Errorf("revision %q of commit %s", revision, id)
+			}
 			want := map[sourcev1.GitVerificationMode]sourcev1.GitVerificationMode{"head": "HEAD"}[tc.mode]
 			if want == "" {
 				want = tc.mode

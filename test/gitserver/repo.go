@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"cmp"
 	"compress/zlib"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -26,10 +27,26 @@ type Repo struct {
 	Path string
 	// Name is its path below the server's root, "team/app.git".
 	Name string
+
+	sha256 bool
 }
 
 // InitRepo makes an empty bare repository at root/name with HEAD on branch main.
 func InitRepo(root, name string) (*Repo, error) {
+	return initRepo(root, name, "[core]\n\trepositoryformatversion = 0\n\tbare = true\n")
+}
+
+// InitSHA256Repo is InitRepo for a repository that names its objects by SHA-256.
+func InitSHA256Repo(root, name string) (*Repo, error) {
+	repo, err := initRepo(root, name, "[core]\n\trepositoryformatversion = 1\n\tbare = true\n[extensions]\n\tobjectFormat = sha256\n")
+	if err != nil {
+		return nil, err
+	}
+	repo.sha256 = true
+	return repo, nil
+}
+
+func initRepo(root, name, config string) (*Repo, error) {
 	repo := &Repo{Path: filepath.Join(root, filepath.FromSlash(name)), Name: name}
 	for _, dir := range []string{"objects/info", "objects/pack", "refs/heads", "refs/tags", "info"} {
 		if err := os.MkdirAll(filepath.Join(repo.Path, dir), 0o755); err != nil {
@@ -38,7 +55,7 @@ func InitRepo(root, name string) (*Repo, error) {
 	}
 	err := errors.Join(
 		os.WriteFile(filepath.Join(repo.Path, "HEAD"), []byte("ref: refs/heads/main\n"), 0o644),
-		os.WriteFile(filepath.Join(repo.Path, "config"), []byte("[core]\n\trepositoryformatversion = 0\n\tbare = true\n"), 0o644),
+		os.WriteFile(filepath.Join(repo.Path, "config"), []byte(config), 0o644),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("make repository: %w", err)
@@ -50,6 +67,9 @@ func InitRepo(root, name string) (*Repo, error) {
 func (r *Repo) Object(kind string, content []byte) (string, error) {
 	raw := append(fmt.Appendf(nil, "%s %d\x00", kind, len(content)), content...)
 	state := sha1cd.New()
+	if r.sha256 {
+		state = sha256.New()
+	}
 	state.Write(raw)
 	id := hex.EncodeToString(state.Sum(nil))
 	path := filepath.Join(r.Path, "objects", id[:2], id[2:])
@@ -182,7 +202,11 @@ func (r *Repo) Commit(o CommitOptions) (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("sign commit: %w", err)
 		}
-		signature = "gpgsig " + strings.ReplaceAll(strings.TrimSuffix(string(armored), "\n"), "\n", "\n ") + "\n"
+		header := "gpgsig "
+		if r.sha256 {
+			header = "gpgsig-sha256 "
+		}
+		signature = header + strings.ReplaceAll(strings.TrimSuffix(string(armored), "\n"), "\n", "\n ") + "\n"
 	}
 	id, err := r.Object("commit", []byte(headers+signature+message))
 	if err != nil {

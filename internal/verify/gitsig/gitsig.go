@@ -105,12 +105,12 @@ func New(c Config) (*Verifier, error) {
 	return &Verifier{config: c}, nil
 }
 
-// Verify implements verify.Verifier. s.Digest is "sha1:<commit>".
+// Verify implements verify.Verifier. s.Digest is "sha1:<commit>" or "sha256:<commit>".
 func (v *Verifier) Verify(ctx context.Context, s verify.Subject, p verify.Policy) (verify.Statement, error) {
 	if err := ctx.Err(); err != nil {
 		return verify.Statement{}, err
 	}
-	if s.Digest != "sha1:"+v.config.Commit.ID || v.config.Commit.ID == "" {
+	if _, id, _ := strings.Cut(s.Digest, ":"); id == "" || id != v.config.Commit.ID {
 		return verify.Statement{}, fmt.Errorf("the subject %q is not the commit that was fetched: %w", s.Digest, verify.ErrNotVerified)
 	}
 	if len(p.Keys) == 0 {

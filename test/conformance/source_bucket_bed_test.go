@@ -110,20 +110,25 @@ func (b *bucketBed) disturb(next http.Handler) http.Handler {
 // bucket makes a bucket in the store, and returns a Bucket in the platform's namespace that reads it through the open front.
 func (b *bucketBed) bucket(t *testing.T, prefix string, objects map[string]string, change ...func(*sourcev1.BucketSpec)) *sourcev1.Bucket {
 	t.Helper()
-	name := b.name(prefix)
-	b.store.Make(t, name)
-	b.store.PutAll(t, name, objects)
-	obj := &sourcev1.Bucket{
-		ObjectMeta: metav1.ObjectMeta{Namespace: b.ns, Name: name},
-		Spec: sourcev1.BucketSpec{
-			BucketName: name, Endpoint: b.open.Address, Insecure: true, Interval: metav1.Duration{Duration: time.Hour},
-			SecretRef: ref(b.secret(t, accessKey())),
-		},
-	}
+	obj := b.bucketAt(t, b.open, b.name(prefix))
+	b.store.Make(t, obj.Name)
+	b.store.PutAll(t, obj.Name, objects)
 	for _, f := range change {
 		f(&obj.Spec)
 	}
 	return obj
+}
+
+// bucketAt returns a Bucket in the platform's namespace, of the same name as what it reads through a front.
+func (b *sourceBed) bucketAt(t *testing.T, front *objectstore.Front, name string) *sourcev1.Bucket {
+	t.Helper()
+	return &sourcev1.Bucket{
+		ObjectMeta: metav1.ObjectMeta{Namespace: b.ns, Name: name},
+		Spec: sourcev1.BucketSpec{
+			BucketName: name, Endpoint: front.Address, Insecure: true, Interval: metav1.Duration{Duration: time.Hour},
+			SecretRef: ref(b.secret(t, accessKey())),
+		},
+	}
 }
 
 func accessKey() map[string][]byte {

@@ -27,6 +27,7 @@ import (
 	"sluice.dev/sluice/internal/kubetest"
 	"sluice.dev/sluice/test/charts"
 	"sluice.dev/sluice/test/gitserver"
+	"sluice.dev/sluice/test/objectstore"
 	"sluice.dev/sluice/test/platform"
 	"sluice.dev/sluice/test/registry"
 	"sluice.dev/sluice/test/scene"
@@ -36,6 +37,8 @@ import (
 // diskBed is a platform whose controllers have a disk of a few MiB each.
 type diskBed struct {
 	*sourceBed
+	store   *objectstore.Server
+	buckets *objectstore.Front
 	// source and kustomize are the disks of the controllers.
 	source, kustomize *smalldisk.Disk
 }
@@ -56,8 +59,10 @@ func newDiskBed(t *testing.T) *diskBed {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = b.charts.open.Close() })
+	b.store = objectstore.Start(t, objectstore.Options{})
+	b.buckets = b.store.Front(t, objectstore.FrontOptions{})
 	git := strings.TrimPrefix(b.gits.open.URL, "http://")
-	plain := []string{git, b.plain.Host(), b.charts.open.Host()}
+	plain := []string{git, b.plain.Host(), b.charts.open.Host(), b.buckets.Address}
 	b.Platform = platform.Start(t, b.plane, platform.Options{
 		// Nothing that was superseded goes: what a run removes makes room for what it writes.
 		Tenants: 1, SourceFlags: []string{"--artifact-retention-ttl=1h", "--artifact-retention-records=1000"},
@@ -92,7 +97,7 @@ type growing struct {
 const storageFailed, archiveFailed = sourcev1.StorageOperationFailedCondition, sourcev1.ArchiveOperationFailedReason
 
 // TestFullDisk runs each kind of source on a file system with room for one page, or one file, more than the last time, until that is
-// enough for what is new: pack and mirror of Git, layers that are unpacked and copied, indexes, charts, and of each
+// enough for what is new: pack and mirror of Git, layers that are unpacked and copied, indexes, charts, objects of a bucket, and of each
 // the content, its statement and the record (W22, W23). Each time the condition names the disk, the former artifact is served with
 // the right bytes, nothing half-written is left, and with room again the source is Ready by itself.
 func TestFullDisk(t *testing.T) {
@@ -100,7 +105,7 @@ func TestFullDisk(t *testing.T) {
 		b := newDiskBed(t)
 		for name, start := range map[string]func(*testing.T, *diskBed) growing{
 			"git": growingGit, "oci": growingOCI, "oci copy": growingOCICopy,
-			"helm index": growingIndex, "helm chart": growingChart,
+			"helm index": growingIndex, "helm chart": growingChart, "bucket": growingBucket,
 		} {
 			t.Run(name, func(t *testing.T) { b.fill(t, start(t, b)) })
 		}
@@ -280,6 +285,15 @@ func growingChart(t *testing.T, b *diskBed) growing {
 				b.change(t, obj, fmt.Sprintf(`{"version":"1.0.%d"}`, n))
 			}
 		},
+	}
+}
+
+func growingBucket(t *testing.T, b *diskBed) growing {
+	obj := b.bucketAt(t, b.buckets, b.name("growing"))
+	b.store.Make(t, obj.Name)
+	return growing{
+		obj: obj, fails: map[string]string{storageFailed: archiveFailed, sourcev1.FetchFailedCondition: sourcev1.BucketOperationFailedReason},
+		grow: func(t *testing.T, n int) { b.store.Put(t, obj.Name, "file", bulk(n)) },
 	}
 }
 

@@ -181,7 +181,7 @@ func (c Config) gitFetch(ctx context.Context, _ *sourcev1.GitRepository, r *gitR
 
 // gitVerify checks the signature that spec.verify asks for.
 func (c Config) gitVerify(ctx context.Context, obj *sourcev1.GitRepository, r *gitRun) error {
-	subject := verify.Subject{Reference: r.origin.URL, Digest: r.commit.Digest}
+	subject := verify.Subject{Reference: r.origin.URL, Digest: r.commit.Digest()}
 	if obj.Spec.Verification == nil {
 		r.statement = verify.Statement{Subject: subject, Method: verify.None}
 		obj.Status.SourceVerificationMode = nil
@@ -192,7 +192,7 @@ func (c Config) gitVerify(ctx context.Context, obj *sourcev1.GitRepository, r *g
 		return err
 	}
 	v, err := gitsig.New(gitsig.Config{
-		Mode: mode, RefName: r.head.RefName, Digests: c.Backend, FIPS: c.FIPS, Now: c.Now,
+		Mode: mode, RefName: r.head.RefName, Subject: subject.Digest, Digests: c.Backend, FIPS: c.FIPS, Now: c.Now,
 		Commit: gitsig.Object{ID: r.commit.Hash, Payload: r.commit.Payload, Signature: r.commit.Signature}, Tag: signedTag(r.commit.Tag),
 	})
 	if err != nil {

@@ -48,7 +48,7 @@ func (e Exemption) row() (ExemptionRow, bool) {
 		return ExemptionRow{
 			ID:         "git-object-id",
 			Algorithm:  "SHA-1 with collision detection",
-			Where:      "internal/git (go-git)",
+			Where:      "internal/git (sha1cd)",
 			Reason:     "most repositories name their objects by SHA-1; the name is an identifier, not a security function, and repositories of SHA-256 do without",
 			Protection: "TLS or SSH in transit, the artifact's SHA-256 digest and its signed statement afterwards",
 		}, true

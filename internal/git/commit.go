@@ -18,9 +18,8 @@ import (
 type Commit struct {
 	// Head says how the commit was found.
 	Head Head
-	// Hash is the commit's object id, and Digest the same with the format in front: "sha1:<hex>" or "sha256:<hex>".
-	Hash   string
-	Digest string
+	// Hash is the commit's object id.
+	Hash string
 	// Tree is the object id of its files.
 	Tree string
 	// Parents are the object ids it follows, also those that were not fetched.
@@ -36,6 +35,9 @@ type Commit struct {
 	// Tag is the annotated tag that led to the commit, nil without one.
 	Tag *Tag
 }
+
+// Digest is the commit's object id with its format in front, "sha1:<hex>" or "sha256:<hex>".
+func (c Commit) Digest() string { return digestOf(c.Hash) }
 
 // Tag is an annotated tag.
 type Tag struct {
@@ -126,16 +128,16 @@ func parseCommit(hash string, content []byte) (Commit, error) {
 	tree, err1 := only(fields, "tree", false)
 	author, err2 := only(fields, "author", false)
 	committer, err3 := only(fields, "committer", false)
-	format, _ := formatOf(hash)
-	signature, err4 := only(fields, format.signature(), true)
+	format := formatOf(hash)
+	signature, err4 := only(fields, format.signatureHeader(), true)
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return Commit{}, fmt.Errorf("commit %s: %w", hash, err)
 	}
-	if fields[0].key != "tree" || !format.names(tree) {
+	if fields[0].key != "tree" || !format.isID(tree) {
 		return Commit{}, fmt.Errorf("commit %s names no tree: %w", hash, errObject)
 	}
 	commit := Commit{
-		Hash: hash, Digest: digestOf(hash), Tree: tree, Message: message,
+		Hash: hash, Tree: tree, Message: message,
 		Author: parsePerson(author), Committer: parsePerson(committer),
 		Payload: withoutSignature(content),
 	}
@@ -150,8 +152,8 @@ func parseCommit(hash string, content []byte) (Commit, error) {
 	return commit, nil
 }
 
-// withoutSignature is what a commit's signature is over: its bytes without the headers that hold one, for either format (git,
-// commit.c, parse_signed_commit).
+// withoutSignature is what a commit's or tag's signature is over: its bytes without the headers that hold one, for either format (git,
+// commit.c, parse_signed_commit). Of a tag the same holds (remove_signature).
 func withoutSignature(content []byte) []byte {
 	var payload bytes.Buffer
 	dropping := false
@@ -177,7 +179,7 @@ func withoutSignature(content []byte) []byte {
 }
 
 // parseTag reads an annotated tag. Its signature stands at the end of the message; the last line that begins one counts,
-// as in git (gpg-interface.c, parse_signed_buffer).
+// as in git (gpg-interface.c, parse_signed_buffer). A signature of the tag in the other format is in a header, as a commit's.
 func parseTag(hash string, content []byte) (Tag, string, error) {
 	fields, _, err := parseFields(content)
 	if err != nil {
@@ -190,14 +192,14 @@ func parseTag(hash string, content []byte) (Tag, string, error) {
 	if err := errors.Join(err1, err2, err3, err4); err != nil {
 		return Tag{}, "", fmt.Errorf("tag %s: %w", hash, err)
 	}
-	if format, _ := formatOf(hash); !format.names(target) {
+	if !formatOf(hash).isID(target) {
 		return Tag{}, "", fmt.Errorf("tag %s names no object: %w", hash, errObject)
 	}
 	payload, signature := splitSignature(content)
 	_, message, _ := bytes.Cut(payload, []byte("\n\n"))
 	tag := Tag{
 		Hash: hash, Target: target, Name: name, Tagger: parsePerson(tagger),
-		Message: string(message), Payload: payload, Signature: signature,
+		Message: string(message), Payload: withoutSignature(payload), Signature: signature,
 	}
 	return tag, kind, nil
 }

@@ -4,8 +4,7 @@
 // cloning ([Remote.Resolve]), and downloads one commit ([Remote.Fetch]): what a signature check needs to know about it and its
 // tag ([Commit], [Tag]), and its files as an fs.FS over the downloaded packs ([Content]), without a checkout. What was fetched
 // may be kept in [Mirrors]: then a commit costs what it changes. Of a part of the directories, only the files in them are
-// downloaded where the server can do that.
-// Objects may be named by SHA-1 or by SHA-256.
+// downloaded where the server can do that. Objects may be named by SHA-1 or by SHA-256.
 //
 // Everything a server sends is bounded ([Limits]): the reference advertisement, the pack on its way to a file, each object's
 // size before it is inflated, the sum of all, and the number, size and depth of the files. Every object used

@@ -121,7 +121,7 @@ func (r *Remote) fetchInto(ctx context.Context, m *mirror, head Head) (Commit, *
 
 // runHeld is run with what the mirror has.
 func (f *fetching) runHeld(ctx context.Context) (Commit, *Content, error) {
-	if f.fresh = f.mirror.state.worn() || !f.mirror.state.format().names(f.head.Hash); f.fresh {
+	if f.fresh = f.mirror.state.worn() || f.mirror.state.format() != formatOf(f.head.Hash); f.fresh {
 		return f.run(ctx, newObjects(ctx, f.limits))
 	}
 	held, err := f.mirror.open(ctx, f.limits)
@@ -256,6 +256,9 @@ func (f *fetching) complete(held *objects) bool {
 
 // download fetches a pack. It is closed by the caller.
 func (f *fetching) download(ctx context.Context, a advert, s session, want request, held *objects) (*pack, error) {
+	if err := a.admits(f.head); err != nil {
+		return nil, err
+	}
 	// The sideband costs 5 bytes in 65 520, and a server may talk on the progress band.
 	body, err := s.fetch(ctx, want.encode(a, f.userAgent), f.limits.PackBytes+f.limits.PackBytes/16+1<<20)
 	if err != nil {

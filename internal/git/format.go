@@ -35,27 +35,19 @@ func namedFormat(name string) (objectFormat, error) {
 	return 0, fmt.Errorf("object format %q is not supported, only %q and %q", remoteText(name, nil), sha1Format, sha256Format)
 }
 
-// formatOf returns the format of an object id in lower case, and whether it is one.
-func formatOf(hash string) (objectFormat, bool) {
-	for _, f := range []objectFormat{sha1Format, sha256Format} {
-		if f.names(hash) {
-			return f, true
-		}
+// formatOf returns the format of an object id, which its length tells.
+func formatOf(hash string) objectFormat {
+	if len(hash) == hex.EncodedLen(sha256.Size) {
+		return sha256Format
 	}
-	return 0, false
+	return sha1Format
 }
 
 // isHash reports whether s is an object id in lower case.
-func isHash(s string) bool {
-	_, ok := formatOf(s)
-	return ok
-}
+func isHash(s string) bool { return formatOf(s).isID(s) }
 
 // digestOf puts the format in front of an object id, as revisions have it (spec row S-36).
-func digestOf(hash string) string {
-	f, _ := formatOf(hash)
-	return f.String() + ":" + hash
-}
+func digestOf(hash string) string { return formatOf(hash).String() + ":" + hash }
 
 // String is Git's name for it.
 func (f objectFormat) String() string {
@@ -73,13 +65,13 @@ func (f objectFormat) size() int {
 	return sha1cd.Size
 }
 
-// names reports whether s is an object id of the format, in lower case.
-func (f objectFormat) names(s string) bool {
+// isID reports whether s is an object id of the format, in lower case.
+func (f objectFormat) isID(s string) bool {
 	return len(s) == hex.EncodedLen(f.size()) && strings.Trim(s, "0123456789abcdef") == ""
 }
 
-// signature is the header of a commit that signs it under its name in this format; one for the other format signs other bytes.
-func (f objectFormat) signature() string {
+// signatureHeader is the header with the signature of a commit in this format; the other one is over the commit in the other format.
+func (f objectFormat) signatureHeader() string {
 	if f == sha256Format {
 		return "gpgsig-sha256"
 	}
@@ -104,7 +96,7 @@ func newID(sum []byte) objectID {
 // parseID returns the id that is written in hexadecimal digits, none if it is not one.
 func parseID(hash string) objectID {
 	sum, err := hex.DecodeString(hash)
-	if err != nil || len(sum) > sha256.Size {
+	if err != nil || !isHash(hash) {
 		return objectID{}
 	}
 	return newID(sum)
@@ -122,8 +114,7 @@ func (id objectID) String() string { return hex.EncodeToString(id.bytes()) }
 
 // checkName hashes an object as Git does and refuses a collision attack.
 func checkName(hash string, kind plumbing.ObjectType, content []byte) error {
-	f, _ := formatOf(hash)
-	id, err := f.name(kind, content)
+	id, err := formatOf(hash).nameOf(kind, content)
 	if err != nil {
 		return fmt.Errorf("object %s: %w", hash, err)
 	}
@@ -133,8 +124,8 @@ func checkName(hash string, kind plumbing.ObjectType, content []byte) error {
 	return nil
 }
 
-// name is the name of an object.
-func (f objectFormat) name(kind plumbing.ObjectType, content []byte) (objectID, error) {
+// nameOf is the name of an object.
+func (f objectFormat) nameOf(kind plumbing.ObjectType, content []byte) (objectID, error) {
 	n, err := f.newNamer(kind, int64(len(content)))
 	if err != nil {
 		return objectID{}, err
@@ -149,8 +140,11 @@ func (f objectFormat) name(kind plumbing.ObjectType, content []byte) (objectID, 
 type namer struct{ hash hash.Hash }
 
 func (f objectFormat) newNamer(kind plumbing.ObjectType, size int64) (namer, error) {
-	n := namer{sha256.New()}
-	if f == sha1Format {
+	var n namer
+	switch f {
+	case sha256Format:
+		n.hash = sha256.New()
+	default:
 		resistant, ok := sha1cd.New().(sha1cd.CollisionResistantHash)
 		if !ok {
 			return namer{}, errors.New("no collision detection for object ids")

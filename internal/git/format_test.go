@@ -3,6 +3,7 @@
 package git_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -47,6 +48,9 @@ func (m *mirrored) gitCommand(t *testing.T, args ...string) string {
 
 func TestSHA256Repository(t *testing.T) {
 	m := newSHA256(t)
+	if _, err := must[*git.Remote](t)(git.New(git.Config{URL: m.url})).Resolve(t.Context(), mainBranch()); !errors.Is(err, git.ErrEmptyRepository) {
+		t.Errorf("an empty repository: %v", err)
+	}
 	key := must[gitserver.SSHKey](t)(gitserver.NewSSHKey())
 	first := m.commit(t, gitserver.CommitOptions{}, nil)
 	if kind := m.gitCommand(t, "cat-file", "-t", first); kind != "commit" || len(first) != 64 {
@@ -69,8 +73,8 @@ func TestSHA256Repository(t *testing.T) {
 		head := must[git.Head](t)(remote.Resolve(t.Context(), mainBranch()))
 		commit := must[fetched](t)(fetch(t, remote, head))
 		m.expect(t, files(t, commit.FS()))
-		if want := "main@sha256:" + m.gitCommand(t, "rev-parse", "main"); head.Revision != want || "main@"+commit.Digest != want {
-			t.Errorf("revision %q of commit %q, want %q", head.Revision, commit.Digest, want)
+		if want := "main@sha256:" + m.gitCommand(t, "rev-parse", "main"); head.Revision != want || "main@"+commit.Digest() != want {
+			t.Errorf("revision %q of commit %q, want %q", head.Revision, commit.Digest(), want)
 		}
 		if diff := cmp.Diff([]string{first}, commit.Parents); diff != "" {
 			t.Errorf("parents (-want +got):\n%s", diff)
@@ -140,6 +144,7 @@ func TestObjectFormatChanges(t *testing.T) {
 
 func TestSubmoduleOfASHA256Repository(t *testing.T) {
 	f := newFamily(t)
+	f.repo(t, "foreign.git", map[string]string{"foreign.yaml": "abroad"}, nil)
 	f.init = gitserver.InitSHA256Repo
 	inner := f.repo(t, "inner.git", map[string]string{"inner.yaml": "inside"}, nil)
 	f.repo(t, "outer.git", map[string]string{"outer.yaml": "outside"}, map[string]string{"lib": "../inner.git " + inner})
@@ -149,5 +154,9 @@ func TestSubmoduleOfASHA256Repository(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string]string{"outer.yaml": "644 outside", "lib/inner.yaml": "644 inside"}, got); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
+	}
+	f.repo(t, "mixed.git", nil, map[string]string{"lib": "../foreign.git " + strings.Repeat("a", 64)})
+	if _, err := f.fetch(t, "mixed.git", nil); err == nil || !strings.Contains(err.Error(), "where objects are named by sha1") {
+		t.Errorf("a submodule in another format: %v", err)
 	}
 }

@@ -88,11 +88,8 @@ func (x *indexer) run() error {
 	if err := x.resolve(); err != nil {
 		return err
 	}
-	rows := make([]row, len(x.rows))
-	for i, o := range x.rows {
-		rows[i] = o.row
-	}
-	x.pack.table = newTable(x.format, rows)
+	x.ids, x.deltas, x.waiting = nil, nil, nil // makes room
+	x.pack.table = newTable(x.format, x.rows)
 	return nil
 }
 
@@ -327,7 +324,7 @@ func (x *indexer) finish(i int, base row, content []byte) error {
 	if int64(len(content)) != o.size {
 		return errShort
 	}
-	id, err := x.format.name(o.kind, content)
+	id, err := x.format.nameOf(o.kind, content)
 	if err != nil {
 		return err
 	}

@@ -83,13 +83,12 @@ func (s mirrorState) worn() bool {
 	return len(s.Packs) >= maxPacks || sum > 2*largest+packGrowth
 }
 
-// format is how the objects are named that are held.
+// format is how the objects are named that are held. All heads are alike: a mirror is begun anew for a head of another format.
 func (s mirrorState) format() objectFormat {
 	if len(s.Heads) == 0 {
 		return sha1Format
 	}
-	f, _ := formatOf(s.Heads[0].Commit)
-	return f
+	return formatOf(s.Heads[0].Commit)
 }
 
 // lacks reports whether files of a commit may be missing.

@@ -62,12 +62,13 @@ func (i *interruptible) Read(p []byte) (int, error) {
 // the file; after an error the caller does.
 func indexPack(file *os.File, format objectFormat, limits Limits, held *objects) (*pack, error) {
 	x, err := newIndexer(file, format, limits, held)
-	switch {
-	case err != nil:
-	case format == sha1Format:
+	if err != nil {
+		return nil, packError(err)
+	}
+	if format == sha1Format {
 		// sha1cd is no part of the module and not stopped by fips140=only; the exemption is for the record.
 		fips.Exempt(fips.GitObjectID, func() { err = x.run() })
-	default:
+	} else {
 		err = x.run()
 	}
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -391,7 +392,7 @@ func TestContentIsCheckedWhenRead(t *testing.T) {
 				p := c.from.objects.packs[0]
 				other, _ := p.table.find(b)
 				other.id = a
-				p.table = newTable(sha1Format, []row{other})
+				p.table = newTable(sha1Format, []object{{row: other}})
 			},
 			says: "has other content than its name says",
 		},
@@ -454,4 +455,24 @@ func FuzzPack(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestTableOnDisk: mirrors outlive the program that wrote them, so the layout of a row is a promise.
+func TestTableOnDisk(t *testing.T) {
+	for format, width := range map[objectFormat]int{sha1Format: 64, sha256Format: 88} {
+		size := format.size()
+		names := slices.Concat(bytes.Repeat([]byte{0xaa}, size), bytes.Repeat([]byte{0xbb}, size))
+		want := row{
+			id: newID(names[:size]), base: newID(names[size:]), kind: plumbing.BlobObject, chain: 0x102,
+			offset: 0x0102030405060708, length: 0x11121314, stored: 0x21222324, size: 0x31323334,
+		}
+		written := newTable(format, []object{{row: want}})
+		layout := slices.Concat(names, []byte("\x00\x03\x01\x02\x01\x02\x03\x04\x05\x06\x07\x08\x11\x12\x13\x14\x21\x22\x23\x24\x31\x32\x33\x34"))
+		if !bytes.Equal(written.rows, layout) || len(layout) != width {
+			t.Errorf("%s: %d bytes %x, want %d: %x", format, len(written.rows), written.rows, width, layout)
+		}
+		if got, ok := (table{format: format, rows: layout}).find(want.id); !ok || got != want {
+			t.Errorf("%s: read %+v, want %+v", format, got, want)
+		}
+	}
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
-// maxWants bounds the files that are asked for by name, at 50 bytes each, or 74. Servers bound requests too, and where so much is missing
-// the whole costs little more.
+// maxWants bounds the files that are asked for by name, at 50 bytes each, or 74 with SHA-256. Servers bound requests too, and where
+// so much is missing the whole costs little more.
 const maxWants = 20_000
 
 // errManyFiles is returned where more is missing than can be asked for.
@@ -98,7 +98,7 @@ func (l *lack) tree(ctx context.Context, hash, dir string, depth int64) error {
 	content, err := l.objects.read(hash, plumbing.TreeObject)
 	for err == nil && len(content) > 0 {
 		var e entry
-		if e, content, err = nextEntry(content, len(hash)/2); err != nil {
+		if e, content, err = nextEntry(content, formatOf(hash)); err != nil {
 			return fmt.Errorf("tree %s: %w", hash, err)
 		}
 		name := path.Join(dir, e.name)

@@ -16,9 +16,6 @@ import (
 // only if inBranch could not find out that it is in there: then it takes the branch's history, since some servers hand out commits
 // of anybody's fork.
 func planRequest(head Head, a advert) (request, error) {
-	if err := a.admits(head); err != nil {
-		return request{}, err
-	}
 	if !head.Pinned {
 		return planTip(head, a)
 	}

@@ -590,6 +590,7 @@ func TestHostileServer(t *testing.T) {
 		"a refusal in words": {handler: answer(line("# service=git-upload-pack\n")+"0000"+line("ERR go away\x1b[31m"), nil)},
 		"a bad object id":    {handler: answer(line("# service=git-upload-pack\n")+"0000"+line("xyz refs/heads/master\x00\n")+"0000", nil)},
 		"an unknown format":  {handler: answer(line("# service=git-upload-pack\n")+"0000"+line(hash+strings.Repeat("b", 24)+" HEAD\x00object-format=sha512\n")+"0000", nil)},
+		"ids of two formats": {handler: answer(line("# service=git-upload-pack\n")+"0000"+line(hash+" refs/heads/master\x00\n")+line(hash+strings.Repeat("b", 24)+" refs/heads/x\n")+"0000", nil)},
 		"another format":     {handler: answer(line("# service=git-upload-pack\n")+"0000"+line(hash+" refs/heads/master\x00object-format=sha256\n")+"0000", nil)},
 		"an endless list": {wantLimit: true, handler: func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", advertisement)

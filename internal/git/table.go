@@ -38,13 +38,13 @@ func (t table) width() int { return 2*t.format.size() + 24 }
 
 func (r row) isDelta() bool { return !r.base.isZero() }
 
-// newTable sorts rows. Of two objects of one name the one with the shorter chain counts, so that every base is nearer to a whole
+// newTable sorts objects. Of two objects of one name the one with the shorter chain counts, so that every base is nearer to a whole
 // object than what rests on it.
-func newTable(format objectFormat, rows []row) table {
-	slices.SortFunc(rows, func(a, b row) int {
+func newTable(format objectFormat, rows []object) table {
+	slices.SortFunc(rows, func(a, b object) int {
 		return cmp.Or(a.id.compare(&b.id), cmp.Compare(a.chain, b.chain))
 	})
-	rows = slices.CompactFunc(rows, func(a, b row) bool { return a.id == b.id })
+	rows = slices.CompactFunc(rows, func(a, b object) bool { return a.id == b.id })
 	size := format.size()
 	t := table{format: format}
 	b := make([]byte, 0, len(rows)*t.width())
@@ -69,10 +69,16 @@ func (t table) len() int { return len(t.rows) / t.width() }
 // at returns the row at a place.
 func (t table) at(i int) row {
 	size := t.format.size()
-	names := t.rows[i*t.width() : (i+1)*t.width()]
-	b := names[2*size:]
+	names := t.rows[i*t.width():]
+	r := t.measures(i)
+	r.id, r.base = newID(names[:size]), newID(names[size:2*size])
+	return r
+}
+
+// measures returns a row without its names.
+func (t table) measures(i int) row {
+	b := t.rows[i*t.width()+2*t.format.size():]
 	return row{
-		id: newID(names[:size]), base: newID(names[size : 2*size]),
 		kind: plumbing.ObjectType(binary.BigEndian.Uint16(b)), chain: int(binary.BigEndian.Uint16(b[2:])),
 		offset: int64(binary.BigEndian.Uint64(b[4:])), length: int64(binary.BigEndian.Uint32(b[12:])),
 		stored: int64(binary.BigEndian.Uint32(b[16:])), size: int64(binary.BigEndian.Uint32(b[20:])),
@@ -101,8 +107,8 @@ func (t table) check(packBytes int64, limits Limits) error {
 		return errTable
 	}
 	for i := range t.len() {
-		if r := t.at(i); r.offset < 0 || r.offset > packBytes-r.length || max(r.stored, r.size) > limits.ObjectBytes {
-			return fmt.Errorf("%w: object %s", errTable, r.id)
+		if r := t.measures(i); r.offset < 0 || r.offset > packBytes-r.length || max(r.stored, r.size) > limits.ObjectBytes {
+			return fmt.Errorf("%w: object %s", errTable, t.at(i).id)
 		}
 	}
 	return nil

@@ -57,7 +57,7 @@ func (w *walker) tree(ctx context.Context, hash, dir string, depth int64) ([]*no
 			return nil, err
 		}
 		var e entry
-		if e, content, err = nextEntry(content, len(hash)/2); err != nil {
+		if e, content, err = nextEntry(content, formatOf(hash)); err != nil {
 			return nil, fmt.Errorf("tree %s: %w", hash, err)
 		}
 		if err := checkEntryName(e.name); err != nil {
@@ -145,10 +145,11 @@ func (w *walker) file(e entry, name string, mode fs.FileMode) (*node, error) {
 	return &node{name: e.name, mode: mode, size: size, id: parseID(e.hash), from: w.content.from}, nil
 }
 
-// nextEntry reads "<mode> <name>\0<id>" and returns the rest. The id has as many bytes as that of the tree itself.
-func nextEntry(content []byte, size int) (entry, []byte, error) {
+// nextEntry reads "<mode> <name>\0<id>" and returns the rest. The id is of the format of the tree's own.
+func nextEntry(content []byte, format objectFormat) (entry, []byte, error) {
 	mode, rest, ok1 := bytes.Cut(content, []byte(" "))
 	name, rest, ok2 := bytes.Cut(rest, []byte{0})
+	size := format.size()
 	if !ok1 || !ok2 || len(rest) < size {
 		return entry{}, nil, errObject
 	}

@@ -147,7 +147,7 @@ func (a advert) readFormat() (objectFormat, error) {
 
 // admits fails for a head that cannot be in the repository, since its commit is named in another format.
 func (a advert) admits(head Head) error {
-	if !a.format.names(head.Hash) {
+	if !a.format.isID(head.Hash) {
 		return fmt.Errorf("commit %s, where objects are named by %s: %w", head.Hash, a.format, ErrNotFound)
 	}
 	return nil
@@ -160,7 +160,7 @@ func (a advert) add(line string) error {
 	switch {
 	case hash == "shallow" || name == "capabilities^{}" || line == "":
 		return nil
-	case !ok || !a.format.names(hash):
+	case !ok || !a.format.isID(hash):
 		return fmt.Errorf("bad line in the list of references: %w", errProtocol)
 	}
 	if tag, peeled := strings.CutSuffix(name, "^{}"); peeled {

@@ -7,6 +7,6 @@
 // armor, SSH signatures for another purpose than Git's, SHA-1 and weaker, DSA, RSA below 2048 bits, and a tag whose signed name
 // is not the one asked for. What else counts of OpenPGP is internal/verify/pgp's to say. X.509 signatures are not supported.
 //
-// A Git object id is SHA-1, an identifier with collision detection: what a signature binds, it binds through such ids
-// (docs/fips.md). Signatures on OCI artifacts are internal/verify/cosign's, sealing what was found is attest's.
+// What a signature binds, it binds through object ids. Most repositories make them with SHA-1, as identifiers with collision
+// detection (docs/fips.md); some with SHA-256. Signatures on OCI artifacts are internal/verify/cosign's, sealing what was found is attest's.
 package gitsig

@@ -75,8 +75,9 @@ type Tag struct {
 type Config struct {
 	// Mode says what must be signed.
 	Mode Mode
-	// Commit is the commit whose files were fetched.
-	Commit Object
+	// Commit is the commit whose files were fetched, and Subject the same as a subject names it: "sha1:<id>" or "sha256:<id>".
+	Commit  Object
+	Subject string
 	// Tag is the annotated tag that led to it, nil without one.
 	Tag *Tag
 	// RefName is the full name of the reference that was asked for, "refs/tags/v1.0.0".
@@ -105,12 +106,12 @@ func New(c Config) (*Verifier, error) {
 	return &Verifier{config: c}, nil
 }
 
-// Verify implements verify.Verifier. s.Digest is "sha1:<commit>" or "sha256:<commit>".
+// Verify implements verify.Verifier.
 func (v *Verifier) Verify(ctx context.Context, s verify.Subject, p verify.Policy) (verify.Statement, error) {
 	if err := ctx.Err(); err != nil {
 		return verify.Statement{}, err
 	}
-	if _, id, _ := strings.Cut(s.Digest, ":"); id == "" || id != v.config.Commit.ID {
+	if s.Digest != v.config.Subject || s.Digest == "" {
 		return verify.Statement{}, fmt.Errorf("the subject %q is not the commit that was fetched: %w", s.Digest, verify.ErrNotVerified)
 	}
 	if len(p.Keys) == 0 {

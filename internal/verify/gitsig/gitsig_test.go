@@ -118,12 +118,12 @@ func weakKey(t *testing.T, name string) verify.Key {
 // run verifies and returns what came of it.
 func run(t *testing.T, c gitsig.Config, keys ...verify.Key) (verify.Statement, error) {
 	t.Helper()
-	c.Digests, c.Now = backend(t), now
+	c.Digests, c.Now, c.Subject = backend(t), now, "sha1:"+c.Commit.ID
 	verifier, err := gitsig.New(c)
 	if err != nil {
 		return verify.Statement{}, err
 	}
-	return verifier.Verify(t.Context(), verify.Subject{Reference: "https://example.com/r", Digest: "sha1:" + c.Commit.ID}, verify.Policy{Keys: keys})
+	return verifier.Verify(t.Context(), verify.Subject{Reference: "https://example.com/r", Digest: c.Subject}, verify.Policy{Keys: keys})
 }
 
 // wantRefused checks that err is a denial with the reason, and a *fips.Refusal of the feature where one is named.
@@ -397,10 +397,12 @@ func TestNothingIsTrustedByDefault(t *testing.T) {
 	if _, err := run(t, gitsig.Config{Commit: commit}); !errors.Is(err, verify.ErrNoPolicy) {
 		t.Errorf("an empty policy: %v", err)
 	}
-	verifier := must[*gitsig.Verifier](t)(gitsig.New(gitsig.Config{Commit: commit, Digests: backend(t), Now: now}))
-	_, err := verifier.Verify(t.Context(), verify.Subject{Digest: "sha1:other"}, verify.Policy{Keys: []verify.Key{{Name: "a.sshpub", Data: key.Authorized}}})
-	if !errors.Is(err, verify.ErrNotVerified) {
-		t.Errorf("another subject: %v", err)
+	verifier := must[*gitsig.Verifier](t)(gitsig.New(gitsig.Config{Commit: commit, Subject: "sha1:" + commitID, Digests: backend(t), Now: now}))
+	for _, digest := range []string{"", "sha1:other", "sha256:" + commitID, commitID, ":" + commitID} {
+		_, err := verifier.Verify(t.Context(), verify.Subject{Digest: digest}, verify.Policy{Keys: []verify.Key{{Name: "a.sshpub", Data: key.Authorized}}})
+		if !errors.Is(err, verify.ErrNotVerified) {
+			t.Errorf("subject %q: %v", digest, err)
+		}
 	}
 	if _, err := gitsig.New(gitsig.Config{}); err == nil {
 		t.Error("a verifier without a clock")
@@ -459,43 +461,47 @@ func TestThroughGit(t *testing.T) {
 		_ = cmd.Run()
 	})
 	pgpPublic := sh("gpg", "--armor", "--export")
-	work := filepath.Join(home, "repo.git")
-	sh("git", "init", "--quiet", "-b", "main", work)
-	ssh := []string{"-C", work, "-c", "gpg.format=ssh", "-c", "user.signingkey=" + keyFile}
-	sh("git", append(ssh, "commit", "--quiet", "--allow-empty", "-S", "-m", "by ssh")...)
-	sh("git", append(ssh, "tag", "-s", "-m", "by ssh", "vssh")...)
-	sh("git", "-C", work, "commit", "--quiet", "--allow-empty", "-Sa@example.com", "-m", "by gpg")
-	sh("git", "-C", work, "tag", "-u", "a@example.com", "-m", "by gpg", "vpgp")
-
 	server := must[*gitserver.HTTP](t)(gitserver.NewHTTP(gitserver.HTTPOptions{Root: home}))
 	t.Cleanup(func() { _ = server.Close() })
-	remote := must[*git.Remote](t)(git.New(git.Config{URL: server.URL + "/repo.git/.git"}))
-	for ref, key := range map[string]verify.Key{
-		"vssh": {Name: "a.sshpub", Data: sshKey.Authorized},
-		"vpgp": {Name: "a.asc", Data: []byte(pgpPublic)},
-	} {
-		t.Run(ref, func(t *testing.T) {
-			head := must[git.Head](t)(remote.Resolve(t.Context(), git.Reference{Tag: ref}))
-			c, content, err := remote.Fetch(t.Context(), head)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { _ = content.Close() })
-			verifier := must[*gitsig.Verifier](t)(gitsig.New(gitsig.Config{
-				Mode: gitsig.TagAndHEAD, RefName: head.RefName, Digests: backend(t), Now: time.Now,
-				Commit: gitsig.Object{ID: c.Hash, Payload: c.Payload, Signature: c.Signature},
-				Tag: &gitsig.Tag{
-					Object: gitsig.Object{ID: c.Tag.Hash, Payload: c.Tag.Payload, Signature: c.Tag.Signature},
-					Name:   c.Tag.Name, Target: c.Tag.Target,
-				},
-			}))
-			got, err := verifier.Verify(t.Context(), verify.Subject{Digest: "sha1:" + c.Hash}, verify.Policy{Keys: []verify.Key{key}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got.Signer != key.Name {
-				t.Errorf("got %+v", got)
-			}
-		})
+	for _, format := range []string{"sha1", "sha256"} {
+		work := filepath.Join(home, format)
+		sh("git", "init", "--quiet", "--object-format="+format, "-b", "main", work)
+		ssh := []string{"-C", work, "-c", "gpg.format=ssh", "-c", "user.signingkey=" + keyFile}
+		sh("git", append(ssh, "commit", "--quiet", "--allow-empty", "-S", "-m", "by ssh")...)
+		sh("git", append(ssh, "tag", "-s", "-m", "by ssh", "vssh")...)
+		sh("git", "-C", work, "commit", "--quiet", "--allow-empty", "-Sa@example.com", "-m", "by gpg")
+		sh("git", "-C", work, "tag", "-u", "a@example.com", "-m", "by gpg", "vpgp")
+		remote := must[*git.Remote](t)(git.New(git.Config{URL: server.URL + "/" + format + "/.git"}))
+		for ref, key := range map[string]verify.Key{
+			"vssh": {Name: "a.sshpub", Data: sshKey.Authorized},
+			"vpgp": {Name: "a.asc", Data: []byte(pgpPublic)},
+		} {
+			t.Run(format+"/"+ref, func(t *testing.T) { verifyTag(t, remote, ref, format, key) })
+		}
+	}
+}
+
+// verifyTag wants a tag and its commit to be signed by a key.
+func verifyTag(t *testing.T, remote *git.Remote, ref, format string, key verify.Key) {
+	head := must[git.Head](t)(remote.Resolve(t.Context(), git.Reference{Tag: ref}))
+	c, content, err := remote.Fetch(t.Context(), head)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = content.Close() })
+	verifier := must[*gitsig.Verifier](t)(gitsig.New(gitsig.Config{
+		Mode: gitsig.TagAndHEAD, RefName: head.RefName, Digests: backend(t), Now: time.Now, Subject: c.Digest(),
+		Commit: gitsig.Object{ID: c.Hash, Payload: c.Payload, Signature: c.Signature},
+		Tag: &gitsig.Tag{
+			Object: gitsig.Object{ID: c.Tag.Hash, Payload: c.Tag.Payload, Signature: c.Tag.Signature},
+			Name:   c.Tag.Name, Target: c.Tag.Target,
+		},
+	}))
+	got, err := verifier.Verify(t.Context(), verify.Subject{Digest: format + ":" + c.Hash}, verify.Policy{Keys: []verify.Key{key}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.Signer != key.Name {
+		t.Errorf("got %+v", got)
 	}
 }

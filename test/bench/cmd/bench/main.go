@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command bench measures GitOps controllers as black boxes (test/bench).
-//
-//	bench ks|tenants|wait|source|ocirepos|charts|quiet|ceiling --config FILE [flags]   play a scenario and keep its record
-//	bench report FILE...                            tables of records
-//	bench compare REFERENCE OURS FILE...            ratios of two candidates
+// Command bench measures GitOps controllers as black boxes (test/bench). What it can do is in usage.
 package main
 
 import (
@@ -33,13 +29,22 @@ func main() {
 	}
 }
 
+const usage = `usage:
+  bench ks|tenants|wait|source|ocirepos|charts|quiet|ceiling [flags]   play a scenario and keep its record (-h shows its flags)
+  bench report FILE...                                                 tables of records
+  bench compare REFERENCE OURS FILE...                                 ratios of two candidates
+test/bench/README.md says what the scenarios are`
+
 func run(args []string) error {
 	if len(args) == 0 {
-		return errors.New("usage: bench ks|tenants|wait|source|ocirepos|charts|quiet|ceiling|report|compare [flags] [arguments]")
+		return errors.New(usage)
 	}
 	command, rest := args[0], args[1:]
 	play, isScenario := scenario.All()[command]
 	switch {
+	case slices.Contains([]string{"help", "-h", "--help"}, command):
+		fmt.Println(usage)
+		return nil
 	case isScenario:
 		return measure(play, command, rest)
 	case command == "report":
@@ -60,13 +65,16 @@ func run(args []string) error {
 	case slices.Contains(rig.ServeCommands(), command) && len(rest) > 0:
 		return rig.ServeUntilEnd(command, rest[0], strings.Join(rest[1:], ""))
 	}
-	return fmt.Errorf("there is no %q, or arguments are missing", command)
+	return fmt.Errorf("there is no %q, or arguments are missing; %s", command, usage)
 }
 
 // measure plays a scenario as often as was asked for.
 func measure(play scenario.Func, name string, args []string) error {
 	o, runs, limit, err := options(name, args)
-	if err != nil {
+	switch {
+	case errors.Is(err, flag.ErrHelp): // and shown
+		return nil
+	case err != nil:
 		return err
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

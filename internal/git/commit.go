@@ -152,8 +152,8 @@ func parseCommit(hash string, content []byte) (Commit, error) {
 	return commit, nil
 }
 
-// withoutSignature is what a commit's or tag's signature is over: its bytes without the headers that hold one, for either format (git,
-// commit.c, parse_signed_commit). Of a tag the same holds (remove_signature).
+// withoutSignature is what a signature of a commit or tag is over: its bytes without the headers that hold one, in either format
+// (git, commit.c, parse_signed_commit and remove_signature).
 func withoutSignature(content []byte) []byte {
 	var payload bytes.Buffer
 	dropping := false

@@ -25,9 +25,11 @@ const (
 	sha256Format
 )
 
+func objectFormats() []objectFormat { return []objectFormat{sha1Format, sha256Format} }
+
 // namedFormat returns the format that a server announces.
 func namedFormat(name string) (objectFormat, error) {
-	for _, f := range []objectFormat{sha1Format, sha256Format} {
+	for _, f := range objectFormats() {
 		if f.String() == name {
 			return f, nil
 		}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -36,16 +35,6 @@ func (m *mirrored) recreate(t *testing.T, init func(root, name string) (*gitserv
 	m.repo = must[*gitserver.Repo](t)(init(root, name))
 }
 
-// gitCommand runs git in the repository.
-func (m *mirrored) gitCommand(t *testing.T, args ...string) string {
-	t.Helper()
-	out, err := exec.Command("git", append([]string{"-C", m.repo.Path}, args...)...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("git %s: %v: %s", strings.Join(args, " "), err, out)
-	}
-	return strings.TrimSpace(string(out))
-}
-
 func TestSHA256Repository(t *testing.T) {
 	m := newSHA256(t)
 	if _, err := must[*git.Remote](t)(git.New(git.Config{URL: m.url})).Resolve(t.Context(), mainBranch()); !errors.Is(err, git.ErrEmptyRepository) {
@@ -53,7 +42,7 @@ func TestSHA256Repository(t *testing.T) {
 	}
 	key := must[gitserver.SSHKey](t)(gitserver.NewSSHKey())
 	first := m.commit(t, gitserver.CommitOptions{}, nil)
-	if kind := m.gitCommand(t, "cat-file", "-t", first); kind != "commit" || len(first) != 64 {
+	if kind := runGit(t, m.repo, "cat-file", "-t", first); kind != "commit" || len(first) != 64 {
 		t.Fatalf("git takes %s for a %q", first, kind)
 	}
 	mirrors := m.open(t, 0)
@@ -68,12 +57,12 @@ func TestSHA256Repository(t *testing.T) {
 		}
 	})
 	t.Run("what git has packed", func(t *testing.T) {
-		m.gitCommand(t, "gc", "--quiet", "--aggressive")
+		runGit(t, m.repo, "gc", "--quiet", "--aggressive")
 		remote := must[*git.Remote](t)(git.New(git.Config{URL: m.url, TempDir: t.TempDir()}))
 		head := must[git.Head](t)(remote.Resolve(t.Context(), mainBranch()))
 		commit := must[fetched](t)(fetch(t, remote, head))
 		m.expect(t, files(t, commit.FS()))
-		if want := "main@sha256:" + m.gitCommand(t, "rev-parse", "main"); head.Revision != want || "main@"+commit.Digest() != want {
+		if want := "main@sha256:" + runGit(t, m.repo, "rev-parse", "main"); head.Revision != want || "main@"+commit.Digest() != want {
 			t.Errorf("revision %q of commit %q, want %q", head.Revision, commit.Digest(), want)
 		}
 		if diff := cmp.Diff([]string{first}, commit.Parents); diff != "" {

@@ -79,15 +79,12 @@ func FuzzThinPack(f *testing.F) {
 
 // FuzzTable reads objects by an index that may say anything: none may have other content than its name says.
 func FuzzTable(f *testing.F) {
-	f.Add([]byte{}, uint16(0), false)
-	f.Add(bytes.Repeat([]byte{0xff}, 64), uint16(40), false)
-	f.Add(bytes.Repeat([]byte{0xff}, 88), uint16(64), true)
-	f.Fuzz(func(t *testing.T, change []byte, at uint16, sha256 bool) {
+	f.Add([]byte{}, uint16(0), int(sha1Format))
+	f.Add(bytes.Repeat([]byte{0xff}, 64), uint16(40), int(sha1Format))
+	f.Add(bytes.Repeat([]byte{0xff}, 88), uint16(64), int(sha256Format))
+	f.Fuzz(func(t *testing.T, change []byte, at uint16, format int) {
 		limits := Limits{ObjectBytes: 1 << 16}.withDefaults()
-		var made packed
-		if sha256 {
-			made.format = sha256Format
-		}
+		made := packed{format: anyFormat(format)}
 		made.whole(plumbing.BlobObject, "a line of text")
 		made.onOffset(1, delta("a line of text", "a line of text."))
 		all, err := made.open(t, limits)

@@ -129,9 +129,15 @@ func (f objectFormat) id(kind plumbing.ObjectType, content string) string {
 	return plumbing.ComputeHash(kind, []byte(content)).String()
 }
 
+// anyFormat makes a format of any number.
+func anyFormat(n int) objectFormat {
+	all := objectFormats()
+	return all[uint(n)%uint(len(all))]
+}
+
 // inEachFormat runs a test with objects named by SHA-1 and by SHA-256.
 func inEachFormat(t *testing.T, name string, test func(t *testing.T, format objectFormat)) {
-	for _, format := range []objectFormat{sha1Format, sha256Format} {
+	for _, format := range objectFormats() {
 		t.Run(name+"/"+format.String(), func(t *testing.T) { test(t, format) })
 	}
 }
@@ -430,18 +436,15 @@ func TestContentIsCheckedWhenRead(t *testing.T) {
 }
 
 func FuzzPack(f *testing.F) {
-	for _, format := range []objectFormat{sha1Format, sha256Format} {
+	for _, format := range objectFormats() {
 		made := packed{format: format}
 		made.whole(plumbing.BlobObject, "a line of text, another line of text")
 		made.onOffset(1, delta("a line of text, another line of text", "a line of text, another line of text."))
 		made.onName("a line of text, another line of text", delta("a line of text, another line of text", "a line of text, another line"))
-		f.Add(made.Bytes(), made.count, format == sha256Format)
+		f.Add(made.Bytes(), made.count, int(format))
 	}
-	f.Fuzz(func(t *testing.T, objects []byte, count uint32, sha256 bool) {
-		in := packed{count: count}
-		if sha256 {
-			in.format = sha256Format
-		}
+	f.Fuzz(func(t *testing.T, objects []byte, count uint32, format int) {
+		in := packed{count: count, format: anyFormat(format)}
 		in.Write(objects)
 		p, err := in.open(t, Limits{ObjectBytes: 1 << 16, InflatedBytes: 1 << 20}.withDefaults())
 		if err != nil {

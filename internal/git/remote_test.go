@@ -67,6 +67,16 @@ func newRepo(t *testing.T) (string, *gitserver.Repo) {
 	return root, must[*gitserver.Repo](t)(gitserver.InitRepo(root, "team/app.git"))
 }
 
+// runGit runs the real git in a repository and returns what it says.
+func runGit(t *testing.T, repo *gitserver.Repo, args ...string) string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "git", append([]string{"-c", "safe.directory=*", "-C", repo.Path}, args...)...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("git %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
 func serveHTTP(t *testing.T, o gitserver.HTTPOptions) *gitserver.HTTP {
 	t.Helper()
 	server := must[*gitserver.HTTP](t)(gitserver.NewHTTP(o))
@@ -840,15 +850,12 @@ func TestPackedRepository(t *testing.T) {
 			"big": base + fmt.Sprint(i), "big2": fmt.Sprint(i) + base,
 		}}))
 	}
-	out, err := exec.CommandContext(t.Context(), "git", "-c", "safe.directory=*", "-C", f.repo.Path, "gc", "--quiet", "--prune=now").CombinedOutput()
-	if err != nil {
-		t.Fatalf("git gc: %v\n%s", err, out)
-	}
+	runGit(t, f.repo, "gc", "--quiet", "--prune=now")
 	remote := must[*git.Remote](t)(git.New(git.Config{URL: f.httpURL}))
 	for name, ref := range map[string]git.Reference{"tip": {Branch: "gc"}, "whole history": {Branch: "gc", Commit: f.first}} {
 		t.Run(name, func(t *testing.T) {
 			if ref.Commit != "" {
-				ref.Commit = strings.TrimSpace(string(must[[]byte](t)(exec.CommandContext(t.Context(), "git", "-c", "safe.directory=*", "-C", f.repo.Path, "rev-parse", "gc~10").Output())))
+				ref.Commit = runGit(t, f.repo, "rev-parse", "gc~10")
 			}
 			head := must[git.Head](t)(remote.Resolve(t.Context(), ref))
 			commit := must[fetched](t)(fetch(t, remote, head))

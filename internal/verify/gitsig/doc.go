@@ -8,5 +8,6 @@
 // is not the one asked for. What else counts of OpenPGP is internal/verify/pgp's to say. X.509 signatures are not supported.
 //
 // What a signature binds, it binds through object ids. Most repositories make them with SHA-1, as identifiers with collision
-// detection (docs/fips.md); some with SHA-256. Signatures on OCI artifacts are internal/verify/cosign's, sealing what was found is attest's.
+// detection (docs/fips.md); some with SHA-256. Signatures on OCI artifacts are internal/verify/cosign's, sealing what was found
+// is attest's.
 package gitsig

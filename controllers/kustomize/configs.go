@@ -51,7 +51,7 @@ func NewConfigs(selector string, notify func(owner types.NamespacedName)) (*Conf
 	if notify == nil {
 		return nil, errors.New("config watches: nobody to notify")
 	}
-	hub, err := watch.NewHub(watch.Config[string]{Metadata: true, Record: client.Object.GetResourceVersion})
+	hub, err := watch.NewHub(watch.Config[string]{Metadata: watch.Always, Record: client.Object.GetResourceVersion})
 	if err != nil {
 		return nil, err
 	}

@@ -174,6 +174,14 @@ func TestNothingIsWrittenUnlessAllValidates(t *testing.T) {
 		says  string
 	}{
 		"one object is invalid": {rules: []rbacv1.PolicyRule{everything}, set: two + "\n---\n" + broken, says: "Service/NS/s dry-run failed (Invalid)"},
+		"one field is unknown": {
+			rules: []rbacv1.PolicyRule{everything}, set: two + "\n---\n" + strings.Replace(broken, "port: 99999", "port: 80, prot: TCP", 1),
+			says: "field not declared in schema",
+		},
+		"one item is there twice": {
+			rules: []rbacv1.PolicyRule{everything}, set: two + "\n---\n" + strings.Replace(broken, "port: 99999", "port: 80}, {port: 80", 1),
+			says: "duplicate entries for key",
+		},
 		"one kind is forbidden": {
 			rules: []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"*"}}},
 			set:   two + "\n---\n{apiVersion: v1, kind: ServiceAccount, metadata: {name: s, namespace: NS}}",
@@ -206,6 +214,25 @@ func TestNothingIsWrittenUnlessAllValidates(t *testing.T) {
 				t.Error("something was written")
 			}
 		})
+	}
+}
+
+// TestAnObjectOfNoInventoryIsCompared: an object that was there before is found by the dry run, and left as it is if it is as it should be.
+func TestAnObjectOfNoInventoryIsCompared(t *testing.T) {
+	w := newWorld(t, everything)
+	w.mustApply(w.plan(none, apply.Options{}, two))
+	w.edit("b", `{"data":{"k":"other"}}`, "somebody")
+	a, b := w.get("v1", "ConfigMap", "a").GetResourceVersion(), w.get("v1", "ConfigMap", "b").GetResourceVersion()
+	w.build() // which remembers nothing
+	res := w.mustApply(w.plan(none, apply.Options{}, two))
+	if got := res.ChangeLog(); !strings.HasSuffix(got, "/b configured") || strings.Contains(got, "\n") {
+		t.Errorf("change log %q", got)
+	}
+	if res.Outcomes[0].Before != a || res.Outcomes[0].After != a || res.Outcomes[1].Before != b || res.Outcomes[1].After == b {
+		t.Errorf("outcomes %+v; a was at %s, b at %s", res.Outcomes, a, b)
+	}
+	if w.get("v1", "ConfigMap", "a").GetResourceVersion() != a || w.value("b", "k") != "v" {
+		t.Error("a was written, or b was not")
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -89,15 +90,16 @@ func (e *Engine) digest(m Member, i ignored) (string, error) {
 	return "sha256:" + hex.EncodeToString(sum), nil
 }
 
-// parallel calls f for each item and its index, a bounded number at a time, and waits for all.
+// parallel calls f for each item and its index, a bounded number at a time, and waits for all. A goroutine takes item after item:
+// a new one would grow its stack anew for each request.
 func parallel[T any](limit int, items []T, f func(i int, item T)) {
-	slots := make(chan struct{}, limit)
+	var next atomic.Int64
 	var running sync.WaitGroup
-	for i, item := range items {
-		slots <- struct{}{}
+	for range min(limit, len(items)) {
 		running.Go(func() {
-			defer func() { <-slots }()
-			f(i, item)
+			for i := int(next.Add(1)) - 1; i < len(items); i = int(next.Add(1)) - 1 {
+				f(i, items[i])
+			}
 		})
 	}
 	running.Wait()

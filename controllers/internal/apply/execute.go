@@ -97,7 +97,7 @@ func (r *run) stages(ctx context.Context) error {
 		if hook := r.plan.Hooks.AfterStage; hook != nil && changed(done) {
 			hook(ctx, stage.Name, done)
 		}
-		if stage.Name == stageDefinitions || stage.Name == stageClasses {
+		if builtUpon(stage.Name) {
 			if err := r.settle(ctx, stage); err != nil {
 				return fault.New(fault.Retry, fluxmeta.ReconciliationFailedReason, "%w", err)
 			}
@@ -180,18 +180,29 @@ func (r *run) step(ctx context.Context, s *Step) (Outcome, error) {
 			return out, err
 		}
 	}
-	obj := s.sent().DeepCopy()
+	return r.write(ctx, s, out)
+}
+
+// write applies what a step sends.
+func (r *run) write(ctx context.Context, s *Step, out Outcome) (Outcome, error) {
+	obj := s.sent()
 	dated := s.found.adopted.values
 	if dated { // values that were read must not be written over newer ones
+		obj = obj.DeepCopy()
 		obj.SetResourceVersion(s.found.live.GetResourceVersion())
 	}
-	if err := r.engine.send(ctx, r.client, obj); dated && apierrors.IsConflict(err) && s.tries < maxTries {
+	var answer client.Object = s.head()
+	if builtUpon(r.plan.staged(s)) {
+		s.written = obj.DeepCopy()
+		answer = s.written
+	}
+	if err := r.engine.send(ctx, r.client, answer, obj); dated && apierrors.IsConflict(err) && s.tries < maxTries {
 		return r.again(ctx, s)
 	} else if err != nil {
 		return out, s.fail("apply", err)
 	}
-	r.rememberWritten(s, obj, out.Before)
-	out.UID, out.After, s.written = obj.GetUID(), obj.GetResourceVersion(), obj
+	r.rememberWritten(s, answer, out.Before)
+	out.UID, out.After = answer.GetUID(), answer.GetResourceVersion()
 	return out, nil
 }
 

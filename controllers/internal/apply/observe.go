@@ -4,7 +4,9 @@ package apply
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 
 	fluxmeta "github.com/fluxcd/pkg/apis/meta"
@@ -14,6 +16,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sluice.dev/sluice/controllers/internal/apply/drift"
@@ -112,8 +115,7 @@ func (e *Engine) remembered(ctx context.Context, c impersonation.Client, p Plan,
 	switch verdict {
 	case drift.Holds, drift.Awaited:
 	case drift.Unverified:
-		head := &metav1.PartialObjectMetadata{}
-		head.SetGroupVersionKind(s.GVK())
+		head := s.head()
 		if err := c.Kube().Get(ctx, s.name(), head); err != nil || head.UID != known.UID || head.ResourceVersion != known.ResourceVersion {
 			return false
 		}
@@ -150,12 +152,8 @@ func (e *Engine) glance(ctx context.Context, c impersonation.Client, p Plan, s *
 			return nil, err
 		}
 	}
-	dry := s.sent().DeepCopy()
-	refusal = e.send(ctx, c, dry, client.DryRunAll)
-	if refusal == nil {
-		s.found.dry = dry
-	}
-	if s.found.live != nil || refusal == nil && dry.GetResourceVersion() == "" {
+	exists, refusal := e.dryRun(ctx, c, p, s)
+	if s.found.live != nil || refusal == nil && !exists {
 		return refusal, nil
 	}
 	live := &unstructured.Unstructured{}
@@ -196,10 +194,35 @@ func (s *Step) sent() *unstructured.Unstructured {
 	return s.found.adopted.object
 }
 
-// send applies obj and replaces it with the API server's answer.
-func (e *Engine) send(ctx context.Context, c impersonation.Client, obj *unstructured.Unstructured, opts ...client.ApplyOption) error {
-	opts = append(opts, client.ForceOwnership, client.FieldOwner(e.config.Reader.Manager()))
-	return c.Kube().Apply(ctx, client.ApplyConfigurationFromUnstructured(obj), opts...)
+// dryRun asks what would become of the object, and whether it exists. Of one that is in no inventory, hence most likely new, it asks
+// for the metadata first, which tell: an installation spares both sides the encoding of all it creates.
+func (e *Engine) dryRun(ctx context.Context, c impersonation.Client, p Plan, s *Step) (exists bool, refusal error) {
+	if s.found.live == nil && !p.Previous.Has(s.ID.Wire()) {
+		head := s.head()
+		if refusal := e.send(ctx, c, head, s.sent(), client.DryRunAll); refusal != nil || head.GetResourceVersion() == "" {
+			return false, refusal
+		}
+	}
+	dry := s.sent().DeepCopy()
+	if refusal := e.send(ctx, c, dry, dry, client.DryRunAll); refusal != nil {
+		return false, refusal
+	}
+	s.found.dry = dry
+	return dry.GetResourceVersion() != "", nil
+}
+
+// send applies obj, and stores the API server's answer in answer, which is obj itself, or the head of its step where metadata will do.
+//
+// The API server reads what is applied as YAML, and by default a second time to find keys that are there twice, of which an encoded
+// map has none; fields that a kind does not have are refused in any case. On one line it would look ahead for keys, so each value
+// has its own.
+func (e *Engine) send(ctx context.Context, c impersonation.Client, answer client.Object, obj *unstructured.Unstructured, opts ...client.PatchOption) error {
+	body, err := json.MarshalIndent(obj.Object, "", "")
+	if err != nil {
+		return fmt.Errorf("encode: %w", err)
+	}
+	opts = append(opts, client.ForceOwnership, client.FieldOwner(e.config.Reader.Manager()), client.FieldValidation(metav1.FieldValidationIgnore))
+	return c.Kube().Patch(ctx, answer, client.RawPatch(types.ApplyPatchType, body), opts...)
 }
 
 // conclude turns what was found into an action.
@@ -275,7 +298,7 @@ func (e *Engine) rehearse(ctx context.Context, c impersonation.Client, s *Step, 
 	probe := s.Object.DeepCopy()
 	name := probe.GetName()
 	probe.SetName(name[:min(len(name), 50)] + "-sluice-dry-run")
-	if err := e.send(ctx, c, probe, client.DryRunAll); err != nil && (apierrors.IsBadRequest(err) || sameComplaint(refusal, err)) {
+	if err := e.send(ctx, c, probe, probe, client.DryRunAll); err != nil && (apierrors.IsBadRequest(err) || sameComplaint(refusal, err)) {
 		return s.fail("replace", err)
 	}
 	return nil
@@ -335,6 +358,13 @@ func grantedBy(s *Step, role inventory.ID) bool {
 	kind, _, _ := unstructured.NestedString(s.Object.Object, "roleRef", "kind")
 	name, _, _ := unstructured.NestedString(s.Object.Object, "roleRef", "name")
 	return role.Kind == kind && role.Name == name && (kind == "ClusterRole" || role.Namespace == s.ID.Namespace)
+}
+
+// head returns the metadata of the object, to be filled by the API server.
+func (s *Step) head() *metav1.PartialObjectMetadata {
+	head := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: s.ID.Namespace, Name: s.ID.Name}}
+	head.SetGroupVersionKind(s.GVK())
+	return head
 }
 
 func (s *Step) driftRef() drift.Ref { return drift.Ref{GVK: s.GVK(), Name: s.name()} }

@@ -57,7 +57,7 @@ type Step struct {
 	digest  string
 	found   found
 	ignored ignored
-	// written is the object as the API server returned it, nil where nothing was written.
+	// written is the object as the API server returned it, nil where nothing was written, or nothing waits for it.
 	written *unstructured.Unstructured
 	// tries counts how often the step was decided again, because the object had changed before it was written.
 	tries int

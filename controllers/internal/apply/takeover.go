@@ -81,14 +81,14 @@ func (r *run) absorb(ctx context.Context, s *Step) error {
 
 // rememberWritten remembers an object as it was written. Where a manager whose fields are taken over wrote to it after it was read,
 // that is remembered instead: their change is drift, and not how we left the object.
-func (r *run) rememberWritten(s *Step, obj *unstructured.Unstructured, read string) {
+func (r *run) rememberWritten(s *Step, obj client.Object, read string) {
 	w := r.engine.config.Drift
 	if w == nil {
 		return
 	}
 	reader := r.engine.config.Reader
 	known := drift.Remembered(reader, obj, s.digest, true)
-	if _, late, err := reader.Absorb(obj.GetManagedFields(), obj.GetAPIVersion(), r.engine.config.Now()); err == nil && late && !r.plan.Owner.merges(obj) {
+	if _, late, err := reader.Absorb(obj.GetManagedFields(), s.Object.GetAPIVersion(), r.engine.config.Now()); err == nil && late && !r.plan.Owner.merges(obj) {
 		known.ResourceVersion, known.Fields = read, ""
 	}
 	w.Remember(r.plan.Owner.Key(), s.driftRef(), known)

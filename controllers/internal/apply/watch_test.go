@@ -125,6 +125,37 @@ func TestHealthOfAnUnlabelledObjectIsWatchedByName(t *testing.T) {
 	eventually(t, func() bool { s, _ := tracker.Status(owner); return s.Ready })
 }
 
+// TestHealthOfWhatIsJustThere: it is told from metadata, with who goes away among them.
+func TestHealthOfWhatIsJustThere(t *testing.T) {
+	w := newWorld(t, everything)
+	const held = "{apiVersion: v1, kind: Secret, metadata: {name: s, namespace: NS, finalizers: [example.com/hold]}, stringData: {k: v}}"
+	refs := w.mustApply(w.plan(none, apply.Options{}, held+"\n---\n"+configMap)).Health()
+	tracker := w.tracker()
+	owner := w.owner().Key()
+	w.follow(tracker, owner, refs, func(types.NamespacedName) {})
+	eventually(t, func() bool { s, _ := tracker.Status(owner); return s.Ready })
+	if err := w.admin.Delete(t.Context(), w.get("v1", "Secret", "s")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool {
+		s, _ := tracker.Status(owner)
+		return len(s.InProgress) == 1 && strings.Contains(s.Message(), "Secret/"+w.ns+"/s status: 'Terminating'")
+	})
+	if err := w.admin.Delete(t.Context(), w.get("v1", "ConfigMap", "a")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool {
+		s, _ := tracker.Status(owner)
+		return strings.Contains(s.Message(), "ConfigMap/"+w.ns+"/a status: 'InProgress': not found")
+	})
+	released := w.get("v1", "Secret", "s")
+	base := released.DeepCopy()
+	released.SetFinalizers(nil)
+	if err := w.admin.Patch(t.Context(), released, client.MergeFrom(base)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestHealthThatMayNotBeWatchedIsRead(t *testing.T) {
 	w := newWorld(t, noWatching)
 	refs := w.mustApply(w.plan(none, apply.Options{}, pod)).Health()
@@ -285,7 +316,7 @@ func TestADroppedWatchMissesNothing(t *testing.T) {
 // TestAChangeIsToldToWhoFollowsTheObject: what an event costs must not grow with the owners that share a watch.
 func TestAChangeIsToldToWhoFollowsTheObject(t *testing.T) {
 	w := newWorld(t, everything)
-	hub, err := watch.NewHub(watch.Config[string]{Metadata: true, Record: client.Object.GetResourceVersion})
+	hub, err := watch.NewHub(watch.Config[string]{Metadata: watch.Always, Record: client.Object.GetResourceVersion})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -70,7 +70,7 @@ func New(config Config) (*Watcher, error) {
 	if config.Wide == nil {
 		config.Wide = func(impersonation.Identity) bool { return false }
 	}
-	hub, err := watch.NewHub(watch.Config[Record]{Metadata: true, Record: recorder(config.Reader), Now: config.Now})
+	hub, err := watch.NewHub(watch.Config[Record]{Metadata: watch.Always, Record: recorder(config.Reader), Now: config.Now})
 	if err != nil {
 		return nil, err
 	}

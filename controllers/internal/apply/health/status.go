@@ -57,14 +57,29 @@ type Record struct {
 	Message         string
 }
 
+// justThere reports whether objects of a kind are ready by being there, so that their metadata tell. They are most of what is applied,
+// and Secrets among them: nobody needs to see their content for this.
+func justThere(gk schema.GroupKind) bool {
+	switch gk.Group {
+	case "":
+		return gk.Kind == "ConfigMap" || gk.Kind == "Secret" || gk.Kind == "ServiceAccount"
+	case "rbac.authorization.k8s.io":
+		return true
+	default:
+		return false
+	}
+}
+
 // record computes an object's status.
 func record(j *judge, obj client.Object) Record {
 	u, ok := obj.(*unstructured.Unstructured)
 	if !ok {
-		return Record{Status: status.UnknownStatus, Message: "no status was delivered"}
+		u = &unstructured.Unstructured{Object: map[string]any{}}
+		u.SetGroupVersionKind(obj.GetObjectKind().GroupVersionKind())
+		u.SetDeletionTimestamp(obj.GetDeletionTimestamp())
 	}
 	s, message := j.of(u)
-	return Record{ResourceVersion: u.GetResourceVersion(), Status: s, Message: message}
+	return Record{ResourceVersion: obj.GetResourceVersion(), Status: s, Message: message}
 }
 
 // Of returns the status of an object with its reason. It is kstatus, except that a Job is ready when it has completed

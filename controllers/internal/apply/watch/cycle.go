@@ -40,7 +40,7 @@ func (s *stream[V]) cycle(ctx context.Context) error {
 
 func (s *stream[V]) newList() client.ObjectList {
 	gvk := s.query.GVK.GroupVersion().WithKind(s.query.GVK.Kind + "List")
-	if s.config.Metadata {
+	if s.config.Metadata(s.query.GVK) {
 		list := &metav1.PartialObjectMetadataList{}
 		list.SetGroupVersionKind(gvk)
 		return list

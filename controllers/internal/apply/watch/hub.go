@@ -29,11 +29,11 @@ type Query struct {
 
 // Config says how a Hub works. Record is required.
 type Config[V comparable] struct {
-	// Record makes what is kept of an object: *metav1.PartialObjectMetadata when Metadata is set, otherwise
+	// Record makes what is kept of an object: *metav1.PartialObjectMetadata of a kind for which Metadata is true, otherwise
 	// *unstructured.Unstructured. It must not keep the object, and must be pure.
 	Record func(obj client.Object) V
-	// Metadata asks the API server for metadata alone.
-	Metadata bool
+	// Metadata reports whether to ask the API server for metadata alone, as [Always] does. Nil never does.
+	Metadata func(schema.GroupVersionKind) bool
 	// Linger is how long a watch outlives its last subscriber. Zero means 30s.
 	Linger time.Duration
 	// DeniedRetry is when a refused watch is tried again. Zero means 5m.
@@ -43,6 +43,9 @@ type Config[V comparable] struct {
 	// Now tells the time. Nil means time.Now.
 	Now func() time.Time
 }
+
+// Always is the Metadata of a Hub that wants nothing else.
+func Always(schema.GroupVersionKind) bool { return true }
 
 // Hub shares watches. Its Run must be running for them to deliver. A Hub may be used by several goroutines at once.
 type Hub[V comparable] struct {
@@ -65,6 +68,9 @@ type key struct {
 func NewHub[V comparable](config Config[V]) (*Hub[V], error) {
 	if config.Record == nil {
 		return nil, errors.New("watch hub: no record function")
+	}
+	if config.Metadata == nil {
+		config.Metadata = func(schema.GroupVersionKind) bool { return false }
 	}
 	if config.Linger == 0 {
 		config.Linger = 30 * time.Second

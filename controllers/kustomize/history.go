@@ -9,9 +9,9 @@ import (
 	"fmt"
 	"sync"
 
-	"go.yaml.in/yaml/v2" // the YAML of sigs.k8s.io/yaml, which Flux writes, without its way by JSON
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/yaml"
 
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 

@@ -3,6 +3,7 @@
 package self_test
 
 import (
+	"encoding/json"
 	"testing"
 
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
@@ -12,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -72,6 +74,15 @@ func TestClientChangesNothing(t *testing.T) {
 		"patch":  func() error { return kube.Patch(ctx, changed.DeepCopy(), client.MergeFrom(there)) },
 		"apply": func() error {
 			return kube.Apply(ctx, client.ApplyConfigurationFromUnstructured(applied), client.FieldOwner("test"), client.ForceOwnership)
+		},
+		"apply for metadata": func() error {
+			body, err := json.Marshal(applied.Object)
+			if err != nil {
+				return err
+			}
+			head := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "there"}}
+			head.SetGroupVersionKind(applied.GroupVersionKind())
+			return kube.Patch(ctx, head, client.RawPatch(types.ApplyPatchType, body), client.FieldOwner("test"), client.ForceOwnership)
 		},
 		"status":      func() error { return kube.Status().Update(ctx, ready.DeepCopy()) },
 		"subresource": func() error { return kube.SubResource("status").Patch(ctx, ready.DeepCopy(), client.MergeFrom(repo)) },

@@ -97,7 +97,7 @@ func (r *run) stages(ctx context.Context) error {
 		if hook := r.plan.Hooks.AfterStage; hook != nil && changed(done) {
 			hook(ctx, stage.Name, done)
 		}
-		if builtUpon(stage.Name) {
+		if settles(stage.Name) {
 			if err := r.settle(ctx, stage); err != nil {
 				return fault.New(fault.Retry, fluxmeta.ReconciliationFailedReason, "%w", err)
 			}
@@ -192,9 +192,10 @@ func (r *run) write(ctx context.Context, s *Step, out Outcome) (Outcome, error) 
 		obj.SetResourceVersion(s.found.live.GetResourceVersion())
 	}
 	var answer client.Object = s.head()
-	if builtUpon(r.plan.staged(s)) {
-		s.written = obj.DeepCopy()
-		answer = s.written
+	var whole *unstructured.Unstructured
+	if settles(r.plan.staged(s)) {
+		whole = obj.DeepCopy()
+		answer = whole
 	}
 	if err := r.engine.send(ctx, r.client, answer, obj); dated && apierrors.IsConflict(err) && s.tries < maxTries {
 		return r.again(ctx, s)
@@ -202,7 +203,7 @@ func (r *run) write(ctx context.Context, s *Step, out Outcome) (Outcome, error) 
 		return out, s.fail("apply", err)
 	}
 	r.rememberWritten(s, answer, out.Before)
-	out.UID, out.After = answer.GetUID(), answer.GetResourceVersion()
+	out.UID, out.After, s.written = answer.GetUID(), answer.GetResourceVersion(), whole
 	return out, nil
 }
 

@@ -197,11 +197,12 @@ func (s *Step) sent() *unstructured.Unstructured {
 // dryRun asks what would become of the object, and whether it exists. Of one that is in no inventory, hence most likely new, it asks
 // for the metadata first, which tell: an installation spares both sides the encoding of all it creates.
 func (e *Engine) dryRun(ctx context.Context, c impersonation.Client, p Plan, s *Step) (exists bool, refusal error) {
-	if s.found.live == nil && !p.Previous.Has(s.ID.Wire()) {
+	if s.found.live == nil && !s.met && !p.Previous.Has(s.ID.Wire()) {
 		head := s.head()
 		if refusal := e.send(ctx, c, head, s.sent(), client.DryRunAll); refusal != nil || head.GetResourceVersion() == "" {
 			return false, refusal
 		}
+		s.met = true
 	}
 	dry := s.sent().DeepCopy()
 	if refusal := e.send(ctx, c, dry, dry, client.DryRunAll); refusal != nil {
@@ -211,7 +212,8 @@ func (e *Engine) dryRun(ctx context.Context, c impersonation.Client, p Plan, s *
 	return dry.GetResourceVersion() != "", nil
 }
 
-// send applies obj, and stores the API server's answer in answer, which is obj itself, or the head of its step where metadata will do.
+// send applies obj, and stores what the API server made of it in answer, which says of what kind and name it is: the whole, or its
+// metadata where that will do.
 //
 // The API server reads what is applied as YAML, and by default a second time to find keys that are there twice, of which an encoded
 // map has none; fields that a kind does not have are refused in any case. On one line it would look ahead for keys, so each value
@@ -358,13 +360,6 @@ func grantedBy(s *Step, role inventory.ID) bool {
 	kind, _, _ := unstructured.NestedString(s.Object.Object, "roleRef", "kind")
 	name, _, _ := unstructured.NestedString(s.Object.Object, "roleRef", "name")
 	return role.Kind == kind && role.Name == name && (kind == "ClusterRole" || role.Namespace == s.ID.Namespace)
-}
-
-// head returns the metadata of the object, to be filled by the API server.
-func (s *Step) head() *metav1.PartialObjectMetadata {
-	head := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: s.ID.Namespace, Name: s.ID.Name}}
-	head.SetGroupVersionKind(s.GVK())
-	return head
 }
 
 func (s *Step) driftRef() drift.Ref { return drift.Ref{GVK: s.GVK(), Name: s.name()} }

@@ -36,8 +36,8 @@ func stageOf(gk schema.GroupKind, custom []schema.GroupKind) string {
 	return stageResources
 }
 
-// builtUpon reports whether the stages after this one need more of its objects than that they are there.
-func builtUpon(stage string) bool { return stage == stageDefinitions || stage == stageClasses }
+// settles reports whether a stage ends when its objects can be built upon, and not as soon as they are written.
+func settles(stage string) bool { return stage == stageDefinitions || stage == stageClasses }
 
 // class returns the place of a kind in the order of work; the kinds of one class are worked on in parallel. Kinds that
 // others refer to come early, webhooks last, and what is not named here in between. A switch rather than a table,

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -59,8 +60,17 @@ type Step struct {
 	ignored ignored
 	// written is the object as the API server returned it, nil where nothing was written, or nothing waits for it.
 	written *unstructured.Unstructured
+	// met says that the object existed when it was first asked for, though no inventory names it.
+	met bool
 	// tries counts how often the step was decided again, because the object had changed before it was written.
 	tries int
+}
+
+// head returns the metadata of the object, to be filled by the API server.
+func (s *Step) head() *metav1.PartialObjectMetadata {
+	head := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: s.ID.Namespace, Name: s.ID.Name}}
+	head.SetGroupVersionKind(s.GVK())
+	return head
 }
 
 // Stage is the part of a plan that is written before the next begins.
@@ -190,7 +200,7 @@ func (p Plan) String() string {
 type found struct {
 	// live is the object as it is, nil if it does not exist.
 	live *unstructured.Unstructured
-	// dry is the object as it would become, nil if the API server refused.
+	// dry is the object as it would become, nil if the API server refused, and for a new one whose metadata were enough.
 	dry *unstructured.Unstructured
 	// adopted is what is applied in place of the manifest, where something is ignored in an object that exists.
 	adopted adoption

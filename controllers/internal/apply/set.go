@@ -9,6 +9,7 @@ import (
 
 	fluxmeta "github.com/fluxcd/pkg/apis/meta"
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/api/validation/path"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -114,10 +115,15 @@ func incomplete(obj *unstructured.Unstructured) string {
 		return fmt.Sprintf("(%s) has generateName; an applied object needs metadata.name", obj.GetKind())
 	case obj.GetName() == "":
 		return fmt.Sprintf("(%s) has no metadata.name", obj.GetKind())
+	case !segment(obj.GetName()) || !segment(obj.GetNamespace()):
+		return fmt.Sprintf("(%s) has a name or a namespace that no URL can hold: %q, %q", obj.GetKind(), obj.GetName(), obj.GetNamespace())
 	default:
 		return ""
 	}
 }
+
+// segment reports whether a name can be one segment of the path of a request, so that it cannot ask for another object.
+func segment(name string) bool { return len(path.IsValidPathSegmentName(name)) == 0 }
 
 func label(obj *unstructured.Unstructured, owner Owner) {
 	labels := obj.GetLabels()

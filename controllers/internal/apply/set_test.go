@@ -144,6 +144,12 @@ func TestPrepareRefuses(t *testing.T) {
 				"{apiVersion: v1, kind: ConfigMap, metadata: {name: x, namespace: a}}",
 			kind: fault.Invalid, says: []string{"object 1, ConfigMap/a/x", "object 3, ConfigMap/a/x"},
 		},
+		"names that lead elsewhere in a URL": {
+			in: "{apiVersion: v1, kind: ConfigMap, metadata: {name: x/status, namespace: a}}\n---\n" +
+				"{apiVersion: v1, kind: Secret, metadata: {name: .., namespace: a}}\n---\n" +
+				"{apiVersion: v1, kind: Service, metadata: {name: x, namespace: a/b}}",
+			kind: fault.Invalid, says: []string{`no URL can hold: "x/status", "a"`, `no URL can hold: "..", "a"`, `no URL can hold: "x", "a/b"`},
+		},
 		"two names with one inventory id": {
 			in: "{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: 'x:y', namespace: a}}\n---\n" +
 				"{apiVersion: rbac.authorization.k8s.io/v1, kind: Role, metadata: {name: x__y, namespace: a}}",

@@ -13,7 +13,6 @@ import (
 	"k8s.io/apimachinery/pkg/util/json"
 	"sigs.k8s.io/kustomize/api/krusty"
 	"sigs.k8s.io/kustomize/api/resmap"
-	"sigs.k8s.io/kustomize/api/resource"
 	"sigs.k8s.io/kustomize/api/types"
 	"sigs.k8s.io/kustomize/kyaml/openapi"
 
@@ -152,7 +151,12 @@ func objects(resources resmap.ResMap) ([]*unstructured.Unstructured, error) {
 	objs := make([]*unstructured.Unstructured, 0, resources.Size())
 	var errs []error
 	for _, res := range resources.Resources() {
-		content, err := plain(res)
+		// By way of JSON, because Kubernetes' own types know int64 and float64 only.
+		text, err := res.MarshalJSON()
+		var content map[string]any
+		if err == nil {
+			err = json.Unmarshal(text, &content)
+		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", res.CurId(), err))
 			continue
@@ -160,21 +164,6 @@ func objects(resources resmap.ResMap) ([]*unstructured.Unstructured, error) {
 		objs = append(objs, &unstructured.Unstructured{Object: content})
 	}
 	return objs, errors.Join(errs...)
-}
-
-// plain returns what a resource holds, by way of JSON, because Kubernetes' own types know int64 and float64 only. The resource's own
-// MarshalJSON would go by way of YAML as well, and its Map would quote a Secret in an error.
-func plain(res *resource.Resource) (content map[string]any, err error) {
-	var decoded map[string]any
-	if err := res.YNode().Decode(&decoded); err != nil {
-		return nil, err
-	}
-	text, err := json.Marshal(decoded)
-	if err != nil {
-		return nil, err
-	}
-	err = json.Unmarshal(text, &content)
-	return content, err
 }
 
 // setCommonMetadata puts spec.commonMetadata on every object, over what is there (spec row K-14).

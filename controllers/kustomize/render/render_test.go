@@ -91,6 +91,14 @@ patches: [{target: {kind: Deployment}, patch: '[{"op":"add","path":"/spec/replic
 commonMetadata: {labels: {team: a}, annotations: {note: x}}`,
 			want: []string{`{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"annotations":{"note":"x"},"labels":{"team":"a"},"name":"pre-web-post","namespace":"team-a"},"spec":{"replicas":2,"template":{"spec":{"containers":[{"image":"registry.example/web:3","name":"web"}]}}}}`},
 		},
+		"a number that a patch puts in place of a quoted text is a text, as kustomize prints it": {
+			files: map[string]string{
+				"kustomization.yaml": "resources: [a.yaml]\npatches: [{path: patch.yaml}]\n", "a.yaml": configMap("a", "data: {n: \"1\", on: 'false'}\n"),
+				"patch.yaml": configMap("a", "data: {n: 2, on: true}\n"),
+			},
+			spec: "path: .",
+			want: []string{`{"apiVersion":"v1","data":{"n":"2","on":"true"},"kind":"ConfigMap","metadata":{"name":"a"}}`},
+		},
 		"a component is added, a missing one is passed over when asked for": {
 			files: map[string]string{
 				"app/kustomization.yaml": "resources: [a.yaml]\n", "app/a.yaml": configMap("a", ""),

@@ -58,7 +58,7 @@ type Record struct {
 }
 
 // justThere reports whether objects of a kind are ready by being there, so that their metadata tell. They are most of what is applied,
-// and Secrets among them: nobody needs to see their content for this.
+// and Secrets are among them, whose content no watch has to carry for this.
 func justThere(gk schema.GroupKind) bool {
 	switch gk.Group {
 	case "":
@@ -73,9 +73,8 @@ func justThere(gk schema.GroupKind) bool {
 // record computes an object's status.
 func record(j *judge, obj client.Object) Record {
 	u, ok := obj.(*unstructured.Unstructured)
-	if !ok {
+	if !ok { // metadata, of a kind that is just there
 		u = &unstructured.Unstructured{Object: map[string]any{}}
-		u.SetGroupVersionKind(obj.GetObjectKind().GroupVersionKind())
 		u.SetDeletionTimestamp(obj.GetDeletionTimestamp())
 	}
 	s, message := j.of(u)

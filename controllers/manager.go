@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"reflect"
+	"runtime/debug"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -45,6 +46,11 @@ func RunWithDeciderUnsafe(ctx context.Context, c Config, kube *rest.Config, out 
 	return run(ctx, c, kube, out, decider)
 }
 
+// garbagePercent is by how much the heap grows until garbage is collected, where the environment says nothing (GOGC). Rules, schemas
+// and types are most of a small heap and never garbage, and with Go's 100 percent they are looked through some thirty times while a
+// hundred Kustomizations are installed.
+const garbagePercent = 150
+
 // run asks the policy engine where decider is nil.
 func run(ctx context.Context, c Config, kube *rest.Config, out io.Writer, decider policy.Decider) error {
 	if err := c.Validate(); err != nil {
@@ -55,6 +61,9 @@ func run(ctx context.Context, c Config, kube *rest.Config, out io.Writer, decide
 		return err
 	}
 	ctrl.SetLogger(log)
+	if _, said := os.LookupEnv("GOGC"); !said {
+		debug.SetGCPercent(garbagePercent)
+	}
 	if kube, err = paced(ctx, kube, c.Kube); err != nil {
 		return err
 	}

@@ -174,7 +174,7 @@ func (r *run) step(ctx context.Context, s *Step) (Outcome, error) {
 		if err := r.remove(ctx, s); err != nil {
 			return out, err
 		}
-		s.found.adopted = adoption{} // nothing is there any more that could be adopted
+		s.found.adopted, s.found.body = adoption{}, nil // nothing is there any more that could be adopted
 	case Configure:
 		if err := r.absorb(ctx, s); err != nil {
 			return out, err
@@ -185,19 +185,23 @@ func (r *run) step(ctx context.Context, s *Step) (Outcome, error) {
 
 // write applies what a step sends.
 func (r *run) write(ctx context.Context, s *Step, out Outcome) (Outcome, error) {
-	obj := s.sent()
+	body, err := s.body()
 	dated := s.found.adopted.values
 	if dated { // values that were read must not be written over newer ones
-		obj = obj.DeepCopy()
+		obj := s.sent().DeepCopy()
 		obj.SetResourceVersion(s.found.live.GetResourceVersion())
+		body, err = encode(obj)
+	}
+	if err != nil {
+		return out, s.fail("apply", err)
 	}
 	var answer client.Object = s.head()
 	var whole *unstructured.Unstructured
 	if settles(r.plan.staged(s)) {
-		whole = obj.DeepCopy()
+		whole = s.blank()
 		answer = whole
 	}
-	if err := r.engine.send(ctx, r.client, answer, obj); dated && apierrors.IsConflict(err) && s.tries < maxTries {
+	if err := r.engine.send(ctx, r.client, answer, body); dated && apierrors.IsConflict(err) && s.tries < maxTries {
 		return r.again(ctx, s)
 	} else if err != nil {
 		return out, s.fail("apply", err)

@@ -156,8 +156,7 @@ func (e *Engine) glance(ctx context.Context, c impersonation.Client, p Plan, s *
 	if s.found.live != nil || refusal == nil && !exists {
 		return refusal, nil
 	}
-	live := &unstructured.Unstructured{}
-	live.SetGroupVersionKind(s.GVK())
+	live := s.blank()
 	switch err := c.Kube().Get(ctx, s.name(), live); {
 	case err == nil:
 		s.found.live = live
@@ -197,32 +196,47 @@ func (s *Step) sent() *unstructured.Unstructured {
 // dryRun asks what would become of the object, and whether it exists. Of one that is in no inventory, hence most likely new, it asks
 // for the metadata first, which tell: an installation spares both sides the encoding of all it creates.
 func (e *Engine) dryRun(ctx context.Context, c impersonation.Client, p Plan, s *Step) (exists bool, refusal error) {
+	body, err := s.body()
+	if err != nil {
+		return false, err
+	}
 	if s.found.live == nil && !s.met && !p.Previous.Has(s.ID.Wire()) {
 		head := s.head()
-		if refusal := e.send(ctx, c, head, s.sent(), client.DryRunAll); refusal != nil || head.GetResourceVersion() == "" {
+		if refusal := e.send(ctx, c, head, body, client.DryRunAll); refusal != nil || head.GetResourceVersion() == "" {
 			return false, refusal
 		}
 		s.met = true
 	}
-	dry := s.sent().DeepCopy()
-	if refusal := e.send(ctx, c, dry, dry, client.DryRunAll); refusal != nil {
+	dry := s.blank()
+	if refusal := e.send(ctx, c, dry, body, client.DryRunAll); refusal != nil {
 		return false, refusal
 	}
 	s.found.dry = dry
 	return dry.GetResourceVersion() != "", nil
 }
 
-// send applies obj, and stores what the API server made of it in answer, which says of what kind and name it is: the whole, or its
-// metadata where that will do.
-//
-// The API server reads what is applied as YAML, and by default a second time to find keys that are there twice, of which an encoded
-// map has none; fields that a kind does not have are refused in any case. On one line it would look ahead for keys, so each value
-// has its own.
-func (e *Engine) send(ctx context.Context, c impersonation.Client, answer client.Object, obj *unstructured.Unstructured, opts ...client.PatchOption) error {
+// encode returns an object as it is applied. The API server reads it as YAML, and on one line would look ahead for keys, so each
+// value has its own.
+func encode(obj *unstructured.Unstructured) ([]byte, error) {
 	body, err := json.MarshalIndent(obj.Object, "", "")
 	if err != nil {
-		return fmt.Errorf("encode: %w", err)
+		return nil, fmt.Errorf("encode: %w", err)
 	}
+	return body, nil
+}
+
+// body returns what is applied, encoded.
+func (s *Step) body() (body []byte, err error) {
+	if s.found.body == nil {
+		s.found.body, err = encode(s.sent())
+	}
+	return s.found.body, err
+}
+
+// send applies an encoded object, and stores what the API server made of it in answer, which says of what kind and name it is: the
+// whole, or its metadata where that will do. The API server need not look for keys that are there twice, for which it would read it a
+// second time: an encoded map has none. Fields that a kind does not have are refused in any case.
+func (e *Engine) send(ctx context.Context, c impersonation.Client, answer client.Object, body []byte, opts ...client.PatchOption) error {
 	opts = append(opts, client.ForceOwnership, client.FieldOwner(e.config.Reader.Manager()), client.FieldValidation(metav1.FieldValidationIgnore))
 	return c.Kube().Patch(ctx, answer, client.RawPatch(types.ApplyPatchType, body), opts...)
 }
@@ -300,7 +314,11 @@ func (e *Engine) rehearse(ctx context.Context, c impersonation.Client, s *Step, 
 	probe := s.Object.DeepCopy()
 	name := probe.GetName()
 	probe.SetName(name[:min(len(name), 50)] + "-sluice-dry-run")
-	if err := e.send(ctx, c, probe, probe, client.DryRunAll); err != nil && (apierrors.IsBadRequest(err) || sameComplaint(refusal, err)) {
+	body, err := encode(probe)
+	if err != nil {
+		return s.fail("replace", err)
+	}
+	if err := e.send(ctx, c, probe, body, client.DryRunAll); err != nil && (apierrors.IsBadRequest(err) || sameComplaint(refusal, err)) {
 		return s.fail("replace", err)
 	}
 	return nil

@@ -66,6 +66,15 @@ type Step struct {
 	tries int
 }
 
+// blank returns the object by name, to be filled by the API server.
+func (s *Step) blank() *unstructured.Unstructured {
+	obj := &unstructured.Unstructured{}
+	obj.SetGroupVersionKind(s.GVK())
+	obj.SetNamespace(s.ID.Namespace)
+	obj.SetName(s.ID.Name)
+	return obj
+}
+
 // head returns the metadata of the object, to be filled by the API server.
 func (s *Step) head() *metav1.PartialObjectMetadata {
 	head := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: s.ID.Namespace, Name: s.ID.Name}}
@@ -204,6 +213,8 @@ type found struct {
 	dry *unstructured.Unstructured
 	// adopted is what is applied in place of the manifest, where something is ignored in an object that exists.
 	adopted adoption
+	// body is what is applied, encoded when it was first sent.
+	body []byte
 	// known is set when the object need not be read, because it is as we left it.
 	known bool
 	// takes is what is to be taken over from other managers and earlier tools.

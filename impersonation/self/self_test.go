@@ -64,6 +64,10 @@ func TestClientChangesNothing(t *testing.T) {
 	applied := &unstructured.Unstructured{Object: map[string]any{
 		"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"namespace": ns, "name": "there"}, "data": map[string]any{"k": "applied"},
 	}}
+	body, err := json.Marshal(applied.Object)
+	if err != nil {
+		t.Fatal(err)
+	}
 	ready := repo.DeepCopy()
 	ready.Status.ObservedGeneration = 1
 	writes := map[string]func() error{
@@ -76,10 +80,6 @@ func TestClientChangesNothing(t *testing.T) {
 			return kube.Apply(ctx, client.ApplyConfigurationFromUnstructured(applied), client.FieldOwner("test"), client.ForceOwnership)
 		},
 		"apply for metadata": func() error {
-			body, err := json.Marshal(applied.Object)
-			if err != nil {
-				return err
-			}
 			head := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "there"}}
 			head.SetGroupVersionKind(applied.GroupVersionKind())
 			return kube.Patch(ctx, head, client.RawPatch(types.ApplyPatchType, body), client.FieldOwner("test"), client.ForceOwnership)

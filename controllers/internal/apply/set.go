@@ -9,7 +9,7 @@ import (
 
 	fluxmeta "github.com/fluxcd/pkg/apis/meta"
 	"k8s.io/apimachinery/pkg/api/meta"
-	"k8s.io/apimachinery/pkg/api/validation/path"
+	"k8s.io/apimachinery/pkg/api/validate/content"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -123,7 +123,7 @@ func incomplete(obj *unstructured.Unstructured) string {
 }
 
 // segment reports whether a name can be one segment of the path of a request, so that it cannot ask for another object.
-func segment(name string) bool { return len(path.IsValidPathSegmentName(name)) == 0 }
+func segment(name string) bool { return len(content.IsPathSegmentName(name)) == 0 }
 
 func label(obj *unstructured.Unstructured, owner Owner) {
 	labels := obj.GetLabels()

@@ -152,10 +152,25 @@ func await(ctx context.Context, kube client.WithWatch, gvk schema.GroupVersionKi
 	}
 }
 
-// read returns the object, nil if there is none.
-func read(ctx context.Context, kube client.WithWatch, gvk schema.GroupVersionKind, name types.NamespacedName) (*unstructured.Unstructured, error) {
+// blank returns an object by name, to be filled by the API server.
+func blank(gvk schema.GroupVersionKind, name types.NamespacedName) *unstructured.Unstructured {
 	obj := &unstructured.Unstructured{}
 	obj.SetGroupVersionKind(gvk)
+	obj.SetNamespace(name.Namespace)
+	obj.SetName(name.Name)
+	return obj
+}
+
+// head returns the metadata of an object by name, to be filled by the API server.
+func head(gvk schema.GroupVersionKind, name types.NamespacedName) *metav1.PartialObjectMetadata {
+	obj := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: name.Namespace, Name: name.Name}}
+	obj.SetGroupVersionKind(gvk)
+	return obj
+}
+
+// read returns the object, nil if there is none.
+func read(ctx context.Context, kube client.WithWatch, gvk schema.GroupVersionKind, name types.NamespacedName) (*unstructured.Unstructured, error) {
+	obj := blank(gvk, name)
 	switch err := kube.Get(ctx, name, obj); {
 	case apierrors.IsNotFound(err):
 		return nil, nil

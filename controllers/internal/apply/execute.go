@@ -195,10 +195,10 @@ func (r *run) write(ctx context.Context, s *Step, out Outcome) (Outcome, error) 
 	if err != nil {
 		return out, s.fail("apply", err)
 	}
-	var answer client.Object = s.head()
+	var answer client.Object = head(s.GVK(), s.name())
 	var whole *unstructured.Unstructured
 	if settles(r.plan.staged(s)) {
-		whole = s.blank()
+		whole = blank(s.GVK(), s.name())
 		answer = whole
 	}
 	if err := r.engine.send(ctx, r.client, answer, body); dated && apierrors.IsConflict(err) && s.tries < maxTries {

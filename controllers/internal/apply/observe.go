@@ -115,8 +115,8 @@ func (e *Engine) remembered(ctx context.Context, c impersonation.Client, p Plan,
 	switch verdict {
 	case drift.Holds, drift.Awaited:
 	case drift.Unverified:
-		head := s.head()
-		if err := c.Kube().Get(ctx, s.name(), head); err != nil || head.UID != known.UID || head.ResourceVersion != known.ResourceVersion {
+		live := head(s.GVK(), s.name())
+		if err := c.Kube().Get(ctx, s.name(), live); err != nil || live.UID != known.UID || live.ResourceVersion != known.ResourceVersion {
 			return false
 		}
 	default:
@@ -156,7 +156,7 @@ func (e *Engine) glance(ctx context.Context, c impersonation.Client, p Plan, s *
 	if s.found.live != nil || refusal == nil && !exists {
 		return refusal, nil
 	}
-	live := s.blank()
+	live := blank(s.GVK(), s.name())
 	switch err := c.Kube().Get(ctx, s.name(), live); {
 	case err == nil:
 		s.found.live = live
@@ -201,13 +201,13 @@ func (e *Engine) dryRun(ctx context.Context, c impersonation.Client, p Plan, s *
 		return false, err
 	}
 	if s.found.live == nil && !s.met && !p.Previous.Has(s.ID.Wire()) {
-		head := s.head()
-		if refusal := e.send(ctx, c, head, body, client.DryRunAll); refusal != nil || head.GetResourceVersion() == "" {
+		answer := head(s.GVK(), s.name())
+		if refusal := e.send(ctx, c, answer, body, client.DryRunAll); refusal != nil || answer.ResourceVersion == "" {
 			return false, refusal
 		}
 		s.met = true
 	}
-	dry := s.blank()
+	dry := blank(s.GVK(), s.name())
 	if refusal := e.send(ctx, c, dry, body, client.DryRunAll); refusal != nil {
 		return false, refusal
 	}

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -64,22 +63,6 @@ type Step struct {
 	met bool
 	// tries counts how often the step was decided again, because the object had changed before it was written.
 	tries int
-}
-
-// blank returns the object by name, to be filled by the API server.
-func (s *Step) blank() *unstructured.Unstructured {
-	obj := &unstructured.Unstructured{}
-	obj.SetGroupVersionKind(s.GVK())
-	obj.SetNamespace(s.ID.Namespace)
-	obj.SetName(s.ID.Name)
-	return obj
-}
-
-// head returns the metadata of the object, to be filled by the API server.
-func (s *Step) head() *metav1.PartialObjectMetadata {
-	head := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Namespace: s.ID.Namespace, Name: s.ID.Name}}
-	head.SetGroupVersionKind(s.GVK())
-	return head
 }
 
 // Stage is the part of a plan that is written before the next begins.

@@ -172,9 +172,9 @@ func tryDelete(ctx context.Context, c impersonation.Client, owner Owner, id inve
 // to be kept, Skipped if it is there, or gone.
 func peek(ctx context.Context, c impersonation.Client, owner Owner, id inventory.ID, gvk schema.GroupVersionKind) (Outcome, *metav1.PartialObjectMetadata, error) {
 	out := Outcome{ID: id, APIVersion: gvk.GroupVersion().String(), Action: alreadyGone}
-	live := &metav1.PartialObjectMetadata{}
-	live.SetGroupVersionKind(gvk)
-	err := c.Kube().Get(ctx, types.NamespacedName{Namespace: id.Namespace, Name: id.Name}, live)
+	name := types.NamespacedName{Namespace: id.Namespace, Name: id.Name}
+	live := head(gvk, name)
+	err := c.Kube().Get(ctx, name, live)
 	switch {
 	case apierrors.IsNotFound(err):
 		return out, live, nil

@@ -156,6 +156,20 @@ func TestHealthOfWhatIsJustThere(t *testing.T) {
 	}
 }
 
+func TestHealthOfWhatIsJustThereIsReadWhereItMayNotBeWatched(t *testing.T) {
+	w := newWorld(t, noWatching)
+	refs := w.mustApply(w.plan(none, apply.Options{}, configMap)).Health()
+	tracker := w.tracker()
+	owner := w.owner().Key()
+	w.follow(tracker, owner, refs, func(types.NamespacedName) {})
+	if err := tracker.Poll(t.Context(), owner); err != nil {
+		t.Fatal(err)
+	}
+	if s, _ := tracker.Status(owner); !s.Ready {
+		t.Errorf("after reading: %+v", s)
+	}
+}
+
 func TestHealthThatMayNotBeWatchedIsRead(t *testing.T) {
 	w := newWorld(t, noWatching)
 	refs := w.mustApply(w.plan(none, apply.Options{}, pod)).Health()

@@ -5,7 +5,6 @@ package health
 import (
 	"context"
 
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sluice.dev/sluice/controllers/internal/apply/watch"
@@ -51,7 +50,7 @@ func (t *Tracker) lensFor(e Expressions) (*lens, error) {
 	}
 	if l.hub, err = watch.NewHub(watch.Config[Record]{
 		Record: func(obj client.Object) Record { return record(l.judge, obj) }, Linger: t.config.Linger,
-		Metadata: func(gvk schema.GroupVersionKind) bool { return l.judge == nil && justThere(gvk.GroupKind()) },
+		Metadata: l.judge.justThere,
 	}); err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
@@ -58,16 +59,26 @@ type Record struct {
 }
 
 // justThere reports whether objects of a kind are ready by being there, so that their metadata tell. They are most of what is applied,
-// and Secrets are among them, whose content no watch has to carry for this.
-func justThere(gk schema.GroupKind) bool {
-	switch gk.Group {
-	case "":
-		return gk.Kind == "ConfigMap" || gk.Kind == "Secret" || gk.Kind == "ServiceAccount"
-	case "rbac.authorization.k8s.io":
-		return true
-	default:
+// and Secrets are among them, whose content nobody has to see for this.
+func (j *judge) justThere(gvk schema.GroupVersionKind) bool {
+	switch {
+	case j != nil: // expressions may ask for anything
 		return false
+	case gvk.Group == "":
+		return gvk.Kind == "ConfigMap" || gvk.Kind == "Secret" || gvk.Kind == "ServiceAccount"
+	default:
+		return gvk.Group == "rbac.authorization.k8s.io"
 	}
+}
+
+// blank returns an object to be filled by the API server with what tells its status: its metadata, or everything.
+func (j *judge) blank(gvk schema.GroupVersionKind) client.Object {
+	var obj client.Object = &unstructured.Unstructured{}
+	if j.justThere(gvk) {
+		obj = &metav1.PartialObjectMetadata{}
+	}
+	obj.GetObjectKind().SetGroupVersionKind(gvk)
+	return obj
 }
 
 // record computes an object's status.

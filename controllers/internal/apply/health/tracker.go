@@ -12,7 +12,6 @@ import (
 
 	"github.com/fluxcd/cli-utils/pkg/kstatus/status"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -256,8 +255,7 @@ func (t *Tracker) unwatched(owner types.NamespacedName) (*waiter, impersonation.
 
 func poll(ctx context.Context, c impersonation.Client, u unwatched) (Item, error) {
 	ref := u.ref
-	obj := &unstructured.Unstructured{}
-	obj.SetGroupVersionKind(ref.GVK)
+	obj := u.judge.blank(ref.GVK)
 	err := c.Kube().Get(ctx, ref.Name, obj)
 	switch {
 	case apierrors.IsNotFound(err) && ref.MayVanish:
@@ -267,8 +265,8 @@ func poll(ctx context.Context, c impersonation.Client, u unwatched) (Item, error
 	case err != nil:
 		return Item{}, fmt.Errorf("read the status of %s: %w", ref, err)
 	default:
-		s, message := u.judge.of(obj)
-		return Item{Ref: ref, Status: s, Message: message}, nil
+		read := record(u.judge, obj)
+		return Item{Ref: ref, Status: read.Status, Message: read.Message}, nil
 	}
 }
 

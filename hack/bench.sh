@@ -30,10 +30,12 @@ play() {
 
 # The ceiling has six times as many objects, and tells about the machine, not about how many Kustomizations there are.
 play ceiling --config "$ours" -n "$((n < 100 ? n : 100))"
+delay=(--ready-after "${READY_AFTER:-0s}")
+[[ " $scenarios " != *" wait "* ]] || play rollout --config "$ours" --runs "$runs" "${delay[@]}"
 for config in "$ours" ${REFERENCE:+"$REFERENCE"}; do
 	for scenario in $scenarios; do
 		late=()
-		[ "$scenario" != wait ] || late=(--ready-after "${READY_AFTER:-0s}")
+		[ "$scenario" != wait ] || late=("${delay[@]}")
 		play "$scenario" --config "$config" --runs "$runs" "${late[@]}"
 	done
 done

@@ -21,12 +21,17 @@ type operation struct {
 	method, query, body string
 }
 
+// Queries of a server-side apply.
+const (
+	applyQuery = "?fieldManager=bench&force=true"
+	dryRun     = "&dryRun=All"
+)
+
 func operations() []operation {
-	const apply = "?fieldManager=bench&force=true"
 	return []operation{
-		{"create", http.MethodPatch, apply, kube.Apply},
-		{"apply, unchanged", http.MethodPatch, apply, kube.Apply},
-		{"dry run", http.MethodPatch, apply + "&dryRun=All", kube.Apply},
+		{"create", http.MethodPatch, applyQuery, kube.Apply},
+		{"apply, unchanged", http.MethodPatch, applyQuery, kube.Apply},
+		{"dry run", http.MethodPatch, applyQuery + dryRun, kube.Apply},
 		{"get", http.MethodGet, "", ""},
 	}
 }

@@ -56,7 +56,10 @@ type Func func(ctx context.Context, o Options) error
 
 // All returns the scenarios by name.
 func All() map[string]Func {
-	return map[string]Func{"ks": KS, "tenants": Tenants, "wait": Wait, "source": Source, "ocirepos": OCIRepositories, "charts": Charts, "quiet": Quiet, "ceiling": Ceiling}
+	return map[string]Func{
+		"ks": KS, "tenants": Tenants, "wait": Wait, "source": Source, "ocirepos": OCIRepositories, "charts": Charts, "quiet": Quiet,
+		"ceiling": Ceiling, "rollout": Rollout,
+	}
 }
 
 // Collections.

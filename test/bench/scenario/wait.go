@@ -19,11 +19,7 @@ const skew = 250 * time.Millisecond
 // and scheduler make their pods, KWOK plays these, each Ready as long after it has its node as the options say.
 func Wait(ctx context.Context, o Options) error {
 	o.Pods = o.N // one replica each
-	name := "wait"
-	if o.ReadyAfter > 0 {
-		name += "-" + o.ReadyAfter.String()
-	}
-	return with(ctx, o, name, o.N, func(r *rig.Rig) error {
+	return with(ctx, o, delayedName("wait", o), o.N, func(r *rig.Rig) error {
 		k := &ks{Rig: r, o: o, waits: true}
 		for _, step := range []func(context.Context) error{k.setUp, k.sourceFirst, k.installReady} {
 			if err := step(ctx); err != nil {
@@ -32,6 +28,14 @@ func Wait(ctx context.Context, o Options) error {
 		}
 		return nil
 	})
+}
+
+// delayedName is a scenario's name with the time that its pods take.
+func delayedName(name string, o Options) string {
+	if o.ReadyAfter > 0 {
+		name += "-" + o.ReadyAfter.String()
+	}
+	return name
 }
 
 // installReady is install, and measures how long after its Deployment each Kustomization is Ready, and the last one after the last

@@ -30,9 +30,9 @@ func main() {
 }
 
 const usage = `usage:
-  bench ks|tenants|wait|source|ocirepos|charts|quiet|ceiling [flags]   play a scenario and keep its record (-h shows its flags)
-  bench report FILE...                                                 tables of records
-  bench compare REFERENCE OURS FILE...                                 ratios of two candidates
+  bench ks|tenants|wait|source|ocirepos|charts|quiet|ceiling|rollout [flags]   play a scenario and keep its record (-h shows its flags)
+  bench report FILE...                                                         tables of records
+  bench compare REFERENCE OURS FILE...                                         ratios of two candidates
 test/bench/README.md says what the scenarios are`
 
 func run(args []string) error {
@@ -108,7 +108,7 @@ func options(name string, args []string) (o scenario.Options, runs int, limit ti
 	flags.DurationVar(&o.Timeout, "timeout", 0, "bound of each wait for the candidate (default: three minutes, and 300 ms and --ready-after for each Kustomization)")
 	flags.DurationVar(&o.DriftWait, "drift-wait", 30*time.Second, "how long a repair of drift is waited for")
 	flags.DurationVar(&o.Window, "window", 2*time.Minute, "length of the steady state in step interval")
-	flags.DurationVar(&o.ReadyAfter, "ready-after", 0, "how long a pod of wait takes to be Ready once it has its node")
+	flags.DurationVar(&o.ReadyAfter, "ready-after", 0, "how long a pod of wait and rollout takes to be Ready once it has its node")
 	flags.BoolVar(&o.Keep, "keep", false, "leave the folder of the run below --work, with the audit log")
 	flags.IntVar(&runs, "runs", 1, "repetitions, each on a control plane of its own")
 	flags.DurationVar(&limit, "limit", 40*time.Minute, "bound of the whole")
@@ -119,8 +119,8 @@ func options(name string, args []string) (o scenario.Options, runs int, limit ti
 	if o.N < 1 || o.N > 5000 {
 		return o, 0, 0, fmt.Errorf("-n %d: from 1 to 5000", o.N)
 	}
-	if o.ReadyAfter != 0 && name != "wait" {
-		return o, 0, 0, fmt.Errorf("--ready-after %s: %s has no pods, wait has", o.ReadyAfter, name)
+	if o.ReadyAfter != 0 && name != "wait" && name != "rollout" {
+		return o, 0, 0, fmt.Errorf("--ready-after %s: %s has no pods, wait and rollout have", o.ReadyAfter, name)
 	}
 	if o.Timeout == 0 {
 		// Who waits for one Kustomization after the other is slow, and not stuck.

@@ -132,7 +132,9 @@ func (c *Controller) fetch(ctx context.Context, obj *kustomizev1.Kustomization, 
 	}
 	if r.content, err = c.config.Fetcher.Fetch(ctx, want); err != nil {
 		if c.overtaken(ctx, obj, r, err) {
-			return harness.ErrUnchanged // the source's change has started the next run
+			// The source's change has started the next run, which tells what became of it.
+			return fault.New(fault.Wait, meta.ProgressingReason, "%s '%s' has moved on from revision %s",
+				obj.Spec.SourceRef.Kind, sourceKey(obj), r.source.artifact.Revision)
 		}
 		return c.missing(obj, r, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -80,10 +81,11 @@ func (b *Broker) start(id impersonation.Identity, t impersonation.Target, e endp
 		}
 	}
 	config := &rest.Config{Host: e.server, QPS: -1, WarningHandler: rest.NoWarnings{}} // what a foreign server warns of is not for our log
-	mapper, err := apiutil.NewDynamicRESTMapper(config, s.http(""))
+	found, err := apiutil.NewDynamicRESTMapper(config, s.http(""))
 	if err != nil {
 		return nil, err
 	}
+	mapper := answer.Settled{RESTMapper: found, Client: s.http(""), Server: strings.TrimSuffix(e.server, "/")}
 	kube, err := client.NewWithWatch(config, client.Options{HTTPClient: s.http(s.user), Scheme: b.config.Scheme, Mapper: mapper})
 	if err != nil {
 		return nil, err

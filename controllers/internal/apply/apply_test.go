@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	rbacv1 "k8s.io/api/rbac/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sluice.dev/sluice/controllers/internal/apply"
 	"sluice.dev/sluice/controllers/internal/apply/inventory"
@@ -382,6 +383,40 @@ func TestForceDoesNotDeleteForAnInvalidObject(t *testing.T) {
 	}
 	if live := w.get("v1", "Service", "s"); live == nil || live.GetUID() != before {
 		t.Error("the object was deleted, and cannot be created again")
+	}
+}
+
+// TestForceDoesNotDeleteWhatAPolicyRefuses changes an object that cannot be changed in place into one that admission refuses.
+func TestForceDoesNotDeleteWhatAPolicyRefuses(t *testing.T) {
+	w := newWorld(t, everything)
+	text := strings.ReplaceAll(`
+{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingAdmissionPolicy, metadata: {name: NS}, spec: {
+  matchConstraints: {resourceRules: [{apiGroups: [""], apiVersions: [v1], operations: [CREATE, UPDATE], resources: [configmaps]}]},
+  validations: [{expression: "object.data.k != 'refused'", message: not that value}]}}
+---
+{apiVersion: admissionregistration.k8s.io/v1, kind: ValidatingAdmissionPolicyBinding, metadata: {name: NS}, spec: {
+  policyName: NS, validationActions: [Deny],
+  matchResources: {namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: NS}}}}}`, "NS", w.ns)
+	for _, o := range objects(t, text) {
+		w.create(o)
+		t.Cleanup(func() {
+			if err := w.admin.Delete(context.WithoutCancel(t.Context()), o); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	probe := objects(t, "{apiVersion: v1, kind: ConfigMap, metadata: {name: probe, namespace: "+w.ns+"}, data: {k: refused}}")[0]
+	eventually(t, func() bool { return w.admin.Create(t.Context(), probe.DeepCopy(), client.DryRunAll) != nil })
+
+	const immutable = "{apiVersion: v1, kind: ConfigMap, metadata: {name: i, namespace: NS}, immutable: true, data: {k: v}}"
+	w.mustApply(w.plan(none, apply.Options{}, immutable))
+	before := w.get("v1", "ConfigMap", "i").GetUID()
+	_, err := w.apply(w.plan(none, apply.Options{Force: true}, strings.Replace(immutable, "k: v", "k: refused", 1)))
+	if err == nil || !strings.Contains(err.Error(), "not that value") {
+		t.Errorf("err = %v, want the policy's words", err)
+	}
+	if live := w.get("v1", "ConfigMap", "i"); live == nil || live.GetUID() != before {
+		t.Error("the object was deleted, and may not be created again")
 	}
 }
 

@@ -87,7 +87,7 @@ func (e *ObjectError) remedy() string {
 	switch {
 	case meta.IsNoMatchError(e.Err):
 		return "install the CustomResourceDefinition first, or add the Kustomization that does to dependsOn"
-	case apierrors.IsForbidden(e.Err) && strings.Contains(e.Err.Error(), "cannot "):
+	case deniedAccess(e.Err):
 		return "grant the ServiceAccount this access with a Role, or remove the object"
 	case apierrors.IsNotFound(e.Err) && aboutNamespace(e.Err):
 		return "create the namespace, or add it to the set"
@@ -121,6 +121,27 @@ var immutableText = regexp.MustCompile(`(?i)is immutable|immutable field`)
 // immutable reports whether the object may not be changed in place, as far as can be told (K-28).
 func immutable(err error) bool {
 	return err != nil && (apierrors.IsInvalid(err) || apierrors.IsConflict(err) || immutableText.MatchString(err.Error()))
+}
+
+// aboutName reports whether an object was refused under another name for what does not hold under its own: a value that two
+// objects cannot have, a right that is granted by name, a quota. Whatever else refuses it, an admission policy, a webhook or a server
+// that does not answer, would do so again once the old object is deleted.
+func aboutName(refusal, err error) bool {
+	switch {
+	case apierrors.IsInvalid(err): // the API server's own validation names fields, a policy does not
+		causes := statusOf(err).Details.Causes
+		ofPolicy := func(c metav1.StatusCause) bool { return c.Field == "" }
+		return len(causes) > 0 && !slices.ContainsFunc(causes, ofPolicy) && !sameComplaint(refusal, err)
+	case apierrors.IsForbidden(err):
+		return deniedAccess(err) || strings.Contains(err.Error(), "exceeded quota")
+	default:
+		return false
+	}
+}
+
+// deniedAccess reports a refusal by the API server's authorizer, by its words: admission refuses with the same reason.
+func deniedAccess(err error) bool {
+	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), "cannot ")
 }
 
 // sameComplaint reports whether two refusals name a field in common for the same reason: then the object itself is

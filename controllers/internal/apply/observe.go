@@ -308,8 +308,7 @@ func differs(live, dry *unstructured.Unstructured) bool {
 }
 
 // rehearse validates an object that is to replace one of the same name, by a dry run under another name: what is
-// deleted and then refused is lost (weakness W7). A complaint the object also gets under its own name is about the
-// object; any other is about the name, and tells nothing.
+// deleted and then refused is lost (weakness W7). It may be refused for the other name only, or for being one more.
 func (e *Engine) rehearse(ctx context.Context, c impersonation.Client, s *Step, refusal error) error {
 	probe := s.Object.DeepCopy()
 	name := probe.GetName()
@@ -318,7 +317,7 @@ func (e *Engine) rehearse(ctx context.Context, c impersonation.Client, s *Step, 
 	if err != nil {
 		return s.fail("replace", err)
 	}
-	if err := e.send(ctx, c, probe, body, client.DryRunAll); err != nil && (apierrors.IsBadRequest(err) || sameComplaint(refusal, err)) {
+	if err := e.send(ctx, c, probe, body, client.DryRunAll); err != nil && !aboutName(refusal, err) {
 		return s.fail("replace", err)
 	}
 	return nil

@@ -242,6 +242,9 @@ func (e *Engine) Finalize(ctx context.Context, c impersonation.Client, f Finaliz
 	outcomes, refused, err := e.delete(ctx, c, f.Owner, f.Inventory)
 	result := Result{Outcomes: outcomes, Inventory: f.Inventory.Pick(refused...)}
 	if err != nil {
+		if f.Policy == WaitForTermination {
+			result.Inventory = f.Inventory // what is on its way is to be waited for, too, once nothing is refused
+		}
 		return result, fault.New(fault.Retry, fluxmeta.PruneFailedReason, "%w", err)
 	}
 	if f.Policy == WaitForTermination {

@@ -11,6 +11,8 @@ import (
 	kustomizev1 "github.com/fluxcd/kustomize-controller/api/v1"
 	"github.com/google/go-cmp/cmp"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"sluice.dev/sluice/controllers/internal/apply"
 	"sluice.dev/sluice/controllers/internal/apply/inventory"
@@ -167,4 +169,30 @@ func TestWaitForTerminationTellsWhatIsStillThere(t *testing.T) {
 	}
 	w.edit("a", `{"metadata":{"finalizers":null}}`, "somebody")
 	eventually(t, func() bool { return w.get("v1", "ConfigMap", "a") == nil })
+}
+
+// TestWaitForTerminationKeepsWhatIsOnItsWay has one deletion refused while that of another object is under way.
+func TestWaitForTerminationKeepsWhatIsOnItsWay(t *testing.T) {
+	w := newWorld(t, everything)
+	held := strings.Replace(configMap, "namespace: NS", "namespace: NS, finalizers: [example.org/hold]", 1)
+	res := w.mustApply(w.plan(none, apply.Options{}, held+"\n---\n{apiVersion: v1, kind: ServiceAccount, metadata: {name: s, namespace: NS}}"))
+	all := rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"configmaps"}, Verbs: []string{"*"}}
+	read := rbacv1.PolicyRule{APIGroups: []string{""}, Resources: []string{"serviceaccounts"}, Verbs: []string{"get"}}
+	w.allow(all, read)
+	account := w.get("v1", "ServiceAccount", "s")
+	eventually(t, func() bool {
+		return apierrors.IsForbidden(w.client.Kube().Delete(t.Context(), account.DeepCopy(), client.DryRunAll))
+	})
+	f := apply.Finalization{Owner: w.owner(), Inventory: res.Inventory, Policy: apply.WaitForTermination, Timeout: 300 * time.Millisecond}
+	refused, err := w.engine.Finalize(t.Context(), w.client, f)
+	if err == nil || refused.Inventory.Len() != 2 {
+		t.Errorf("%d of 2 objects remain to be done, err = %v", refused.Inventory.Len(), err)
+	}
+	w.allow(everything)
+	eventually(t, func() bool { return w.client.Kube().Delete(t.Context(), account.DeepCopy(), client.DryRunAll) == nil })
+	f.Inventory = refused.Inventory
+	if _, err := w.engine.Finalize(t.Context(), w.client, f); !errors.Is(err, apply.ErrStillTerminating) {
+		t.Errorf("err = %v: what is held was not waited for", err)
+	}
+	w.edit("a", `{"metadata":{"finalizers":null}}`, "somebody")
 }

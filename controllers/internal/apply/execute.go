@@ -226,8 +226,15 @@ func (r *run) again(ctx context.Context, s *Step) (Outcome, error) {
 
 func (r *run) remember(s *Step, obj *unstructured.Unstructured, whole bool) {
 	if w := r.engine.config.Drift; w != nil {
-		w.Remember(r.plan.Owner.Key(), s.driftRef(), drift.Remembered(r.engine.config.Reader, obj, s.digest, whole))
+		w.Remember(r.plan.Owner.Key(), s.driftRef(), r.known(s, obj, whole))
 	}
+}
+
+// known is what drift is to know of an object that the API server returned.
+func (r *run) known(s *Step, obj client.Object, whole bool) drift.Known {
+	known := drift.Remembered(r.engine.config.Reader, obj, s.digest, whole)
+	known.MayVanish = health.MayVanish(s.Object)
+	return known
 }
 
 // remove deletes an object that is to be created anew, and waits until it is gone.

@@ -10,8 +10,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	"sluice.dev/sluice/controllers/internal/apply/drift"
 )
 
 // operation is one operation of a JSON patch (RFC 6902).
@@ -87,7 +85,7 @@ func (r *run) rememberWritten(s *Step, obj client.Object, read string) {
 		return
 	}
 	reader := r.engine.config.Reader
-	known := drift.Remembered(reader, obj, s.digest, true)
+	known := r.known(s, obj, true)
 	if _, late, err := reader.Absorb(obj.GetManagedFields(), s.Object.GetAPIVersion(), r.engine.config.Now()); err == nil && late && !r.plan.Owner.merges(obj) {
 		known.ResourceVersion, known.Fields = read, ""
 	}

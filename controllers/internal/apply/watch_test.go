@@ -15,6 +15,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -325,6 +326,37 @@ func TestADroppedWatchMissesNothing(t *testing.T) {
 		eventually(t, func() bool { _, err := w.apply(p); return err == nil && w.value("a", "k") == "v" })
 		w.calm(p)
 	}
+}
+
+// TestAJobThatIsCleanedUpWaitsForTheInterval deletes what the cluster deletes by itself, and then what it does not.
+func TestAJobThatIsCleanedUpWaitsForTheInterval(t *testing.T) {
+	w := newWorld(t, everything)
+	const job = `{apiVersion: batch/v1, kind: Job, metadata: {name: NAME, namespace: NS}, spec: {TTL template: {spec: {
+  restartPolicy: Never, containers: [{name: c, image: registry.example.com/c}]}}}}`
+	cleaned := strings.NewReplacer("NAME", "cleaned", "TTL", "ttlSecondsAfterFinished: 60,").Replace(job)
+	p := w.plan(none, apply.Options{}, cleaned+"\n---\n"+strings.NewReplacer("NAME", "kept", "TTL", "").Replace(job))
+	w.mustApply(p)
+	w.calm(p)
+	remove := func(name string) {
+		t.Helper()
+		if err := w.admin.Delete(t.Context(), w.get("batch/v1", "Job", name), client.PropagationPolicy(metav1.DeletePropagationBackground)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remove("cleaned")
+	if settled, err := w.engine.Settled(p); err != nil {
+		t.Fatal(err)
+	} else if settled {
+		eventually(t, func() bool { settled, err := w.engine.Settled(p); return err == nil && !settled })
+	}
+	if n := len(w.woken); n != 0 {
+		t.Errorf("woken %d times for a Job that cleans itself up", n)
+	}
+	if got := w.mustApply(p).ChangeLog(); got != "Job/"+w.ns+"/cleaned created" {
+		t.Errorf("change log of the next run = %q", got)
+	}
+	remove("kept")
+	w.awake()
 }
 
 // TestAChangeIsToldToWhoFollowsTheObject: what an event costs must not grow with the owners that share a watch.

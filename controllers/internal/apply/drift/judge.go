@@ -28,6 +28,9 @@ type Known struct {
 	// Fields is the ownership fingerprint, empty when nothing can be told from it: then every new resource version
 	// counts as drift.
 	Fields string
+	// MayVanish says that the object is deleted by the cluster when it is done: that it is gone is then for the owner's next run to
+	// find, at its interval, or a Job would run again as soon as it had been cleaned up.
+	MayVanish bool
 }
 
 // Verdict answers whether an object is still as it was left.

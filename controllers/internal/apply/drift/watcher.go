@@ -285,6 +285,9 @@ func (w *Watcher) check(owner types.NamespacedName, o *owned, ref Ref) {
 		known.ResourceVersion, known.Generation = seen.Record.ResourceVersion, seen.Record.Generation
 		o.known[ref] = known
 	case moved:
+		if !seen.Found && known.MayVanish {
+			return
+		}
 		d := o.calm[ref]
 		after, tell := d.next(w.config.Now(), w.config.Calm, stateOf(known, seen))
 		o.calm[ref] = d
